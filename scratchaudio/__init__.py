@@ -1,0 +1,9 @@
+"""Audio machine learning from scratch in NumPy: every derivative written by hand.
+
+    from scratchaudio import dsp, nn, metrics, models
+
+`dsp` turns sound into numbers (STFT, mel, MFCC), `nn` holds the layers with their hand-derived
+backward passes, `models` builds detectors from both, `metrics` says how good they are.
+"""
+
+__version__ = "0.1.0"
