@@ -106,7 +106,7 @@ class GRU(Recurrent):
 
     @staticmethod
     def steps_backward(layers, dh, h, gates, u, frozen):
-        """Run the loop backward from dh (T, N, B, H); return (da_r, da_z, da_n), (.., du), [dh0]."""
+        """Run the loop backward from dh (T, N, B, H); return da with da_n, with du; [dh0]."""
         r, z, n = gates.swapaxes(0, 1)
         if frozen is not None:
             np.copyto(z, 1, where=frozen)  # z = 1 keeps the state: all factors below are 0
@@ -160,7 +160,7 @@ class GRUResetBefore(Recurrent):
     n_gates = 3
 
     def add_gradients(self, x, h_before, da, s):
-        """Add the gradients; the matrix of the candidate multiplied s = r * h_{t-1}, not h_{t-1}."""
+        """Add the gradients; the candidate's matrix multiplied s = r * h_{t-1}, not h_{t-1}."""
         rz, n = slice(0, 2 * self.n_hidden), slice(2 * self.n_hidden, None)
         self.Wx.grad += x.T @ da
         self.Wh.grad[:, rz] += h_before.T @ da[:, rz]

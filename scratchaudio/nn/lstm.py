@@ -1,7 +1,7 @@
 """Long short-term memory: a state that is added to, not overwritten.
 
 Legend: B batch, T steps, D input features, H hidden units, N directions (1, or 2 in a
-`Bidirectional`, whose two layers take their steps together). In the loops, arrays are (..., N, B, H).
+`Bidirectional`, whose two layers step together). In the loops, arrays are (..., N, B, H).
 """
 
 import numpy as np
@@ -100,7 +100,7 @@ class LSTM(Recurrent):
 
     @staticmethod
     def steps_backward(layers, dh, dc, h, c, gates, tanh_c, frozen):
-        """Run the loop backward. dh (T, N, B, H) from the outputs, dc (N, B, H) from behind the end.
+        """Run the loop backward from dh (T, N, B, H) of the outputs and dc (N, B, H) of the end.
 
         Returns da twice (gradient at the input's and at the recurrent share) and [dh0, dc0].
         """
