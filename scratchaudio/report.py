@@ -231,7 +231,7 @@ class Report:
         if self._n_groups == 1:
             facts += (
                 '<span class="keys"> Keys: <kbd>1</kbd> to <kbd>9</kbd> switch at the same moment, '
-                "<kbd>space</kbd> plays and pauses, <kbd>←</kbd> <kbd>→</kbd> go back and on.</span>"
+                "<kbd>space</kbd> plays and pauses, <kbd>←</kbd> <kbd>→</kbd> move.</span>"
             )
         self._parts.append(
             f'<figure class="players" role="group" aria-label="{_attribute(caption)}">\n'

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from browser.chromium import MISSING, Chromium
 from matplotlib.figure import Figure
+
 from scratchaudio.report import Report
 
 pytestmark = pytest.mark.browser
