@@ -1,0 +1,330 @@
+"""Sound files: read them whole or block by block, write them, and never anything in silence.
+
+    x, sr = load("voice.mp3")                    the file as it is: its rate, its channels
+    x, sr = load("voice.mp3", sr=16000, mono=True)
+
+libsndfile, through soundfile, decodes WAV, FLAC, OGG, MP3, Opus and some twenty others. It is
+forgiving: of a file cut in half it returns the first half, of a damaged OGG the pages it could use.
+A model that learns from such a file learns from the wrong sound, so here every file is right as a
+whole or refused with an `AudioFileError` that says which file and why: `audiofile.py` checks what
+the formats offer as proof, and this file that there are as many samples as the header promises,
+all of them finite, at a plausible rate.
+
+Samples are floats between -1 and 1: integer PCM of b bits is divided by 2^(b - 1).
+
+Legend: C channels, N samples; waveforms are (N,) or (C, N), channels first.
+"""
+
+import os
+import re
+import secrets
+import stat
+from typing import NamedTuple
+
+import numpy as np
+import soundfile as sf
+
+from scratchaudio.audiofile import FlacProof, check_ogg, check_wav, unreadable
+from scratchaudio.dsp.resample import resample
+from scratchaudio.errors import (
+    AudioFileError,
+    ConfigError,
+    ShapeError,
+    require_positive_integer,
+    require_signal,
+)
+
+_RATES = (1000, 1_000_000)  # Hz; beyond, a header is damaged
+_MAX_CHANNELS = 64
+
+# Reading --------------------------------------------------------------------------------------
+
+
+def load(path, sr=None, mono=False):
+    """Read a sound file whole.
+
+    Parameters
+    ----------
+    path : the file
+    sr : sampling rate wanted, Hz; None keeps the file's (librosa's default is 22050)
+    mono : mix the channels down to their mean (librosa's default is True)
+
+    Returns
+    -------
+    x : (N,) float32 for a file of one channel or mono=True, else (C, N)
+    sr : its sampling rate, Hz
+
+    Raises
+    ------
+    AudioFileError : the file is missing, damaged, cut short, empty or not a sound
+    """
+    if sr is not None:
+        require_positive_integer("sr", sr)
+    file_sr = info(path).sr
+    x = np.concatenate(list(blocks(path, mono=mono)), axis=-1)
+    if sr is None or sr == file_sr:
+        return x, file_sr
+    return resample(x, file_sr, sr), sr
+
+
+class AudioInfo(NamedTuple):
+    """What the header of a sound file says."""
+
+    sr: int  # sampling rate, Hz
+    channels: int
+    frames: int  # samples per channel
+    format: str  # such as "WAV"
+    subtype: str  # such as "PCM_16"
+
+    @property
+    def seconds(self):
+        """Duration."""
+        return self.frames / self.sr
+
+
+def info(path):
+    """Read what a sound file is, without its samples.
+
+    Parameters
+    ----------
+    path : the file
+
+    Returns
+    -------
+    AudioInfo with sr, channels, frames, format, subtype, and seconds
+    """
+    path = os.fspath(path)
+    with _open(path) as file:
+        return _header(file)
+
+
+def blocks(path, seconds=10.0, mono=False):
+    """Read a sound file piece by piece, so that its length does not matter to the memory.
+
+    A file that proves damaged raises when the damage is met, for a FLAC at the latest after the
+    last block.
+
+    Parameters
+    ----------
+    path : the file
+    seconds : length of a block; the last one may be shorter
+    mono : mix the channels down to their mean
+
+    Returns
+    -------
+    iterator over (n,) or (C, n) float32 at the file's rate, `info(path).sr`
+    """
+    if not 0 < seconds <= 3600:
+        raise ConfigError(f"seconds must be above 0 and at most 3600, got {seconds!r}")
+    path = os.fspath(path)
+    return _decode(path, _open(path), seconds, mono)
+
+
+def _decode(path, file, seconds, mono):
+    """Yield the blocks of an open file and check what can only be checked while decoding."""
+    header = _header(file)
+    size = max(1, round(seconds * header.sr))
+    proof = FlacProof(path) if header.format == "FLAC" else None
+    done = 0
+    with file:
+        while done < header.frames:
+            try:
+                x = file.read(size, dtype="int32" if proof else "float32", always_2d=True)
+            except sf.LibsndfileError as error:
+                raise unreadable(path, _reason(error, done, header.frames)) from error
+            if len(x) == 0:
+                raise unreadable(
+                    path,
+                    f"it is truncated or damaged: its header promises {header.frames} samples per "
+                    f"channel, {done} could be decoded",
+                )
+            if proof:
+                proof.update(x)
+                x = x.astype(np.float32) / 2**31  # int32 holds the bits left-aligned
+            if not np.isfinite(x).all():
+                bad = done + int(np.argmin(np.isfinite(x).all(axis=1)))
+                raise unreadable(path, f"sample {bad} is not a finite number")
+            done += len(x)
+            x = x.T  # (C, n)
+            if mono or len(x) == 1:
+                x = x.mean(axis=0) if len(x) > 1 else x[0]  # (n,)
+            yield np.ascontiguousarray(x)
+    if proof:
+        proof.verify()
+
+
+def _open(path):
+    """Check the container and hand the file to libsndfile; return the open SoundFile."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise unreadable(path, "it is a folder")
+        if not stat.S_ISREG(status.st_mode):
+            raise unreadable(path, "it is not a regular file")
+        if status.st_size == 0:
+            raise unreadable(path, "it is empty (0 bytes)")
+        if path.lower().endswith(".raw"):
+            raise unreadable(path, "raw samples carry no rate or format; save them as WAV")
+        with open(path, "rb") as file:
+            head = file.read(12)
+            if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+                check_wav(path, file, status.st_size)
+            elif head[:4] == b"OggS":
+                check_ogg(path, file)
+        file = sf.SoundFile(path)
+    except AudioFileError:
+        raise
+    except sf.LibsndfileError as error:
+        raise unreadable(path, _reason(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        raise unreadable(path, getattr(error, "strerror", None) or str(error)) from error
+    try:
+        _check_header(path, file, trust_log=head[:4] != b"RIFF")
+    except AudioFileError:
+        file.close()
+        raise
+    return file
+
+
+def _header(file):
+    return AudioInfo(file.samplerate, file.channels, file.frames, file.format, file.subtype)
+
+
+def _check_header(path, file, trust_log):
+    sr, channels, frames, _, _ = _header(file)
+    if not _RATES[0] <= sr <= _RATES[1]:
+        raise unreadable(path, f"its sampling rate of {sr} Hz is absurd")
+    if not 1 <= channels <= _MAX_CHANNELS:
+        raise unreadable(path, f"its number of channels, {channels}, is absurd")
+    if frames <= 0:
+        raise unreadable(path, "it holds no samples")
+    # For AIFF, AU, W64 and others libsndfile notes in its log what it silently put right.
+    for promised, present in re.findall(r"(\d+) \(should be (\d+)\)", file.extra_info):
+        if trust_log and int(promised) > int(present):
+            raise unreadable(
+                path, f"it is truncated: it promises {promised} bytes, {present} are there"
+            )
+
+
+def _reason(error, done=0, frames=None):
+    """What libsndfile says went wrong; it does not always say."""
+    said = error.error_string.strip().rstrip(".") or f"error {error.code}"
+    if frames is None:
+        return f"it is not a sound file that libsndfile knows, or damaged ({said})"
+    return (
+        f"it is truncated or damaged: its header promises {frames} samples per channel, decoding "
+        f"failed somewhere after {done} of them ({said})"
+    )
+
+
+# Writing --------------------------------------------------------------------------------------
+
+# extension: (container, default subtype, subtypes allowed)
+_FORMATS = {
+    ".wav": ("WAV", "PCM_16", ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
+    ".flac": ("FLAC", "PCM_16", ("PCM_S8", "PCM_16", "PCM_24")),
+    ".ogg": ("OGG", "VORBIS", ("VORBIS",)),
+    ".opus": ("OGG", "OPUS", ("OPUS",)),
+    ".mp3": ("MP3", "MPEG_LAYER_III", ("MPEG_LAYER_III",)),
+}
+_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_CODEC_RATES = {
+    "OPUS": (8000, 12000, 16000, 24000, 48000),
+    "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+}
+_CODEC_CHANNELS = {"MPEG_LAYER_III": 2, "FLAC": 8}
+
+
+def save(path, x, sr, overwrite=False, *, subtype=None):
+    """Write a sound file; its format is that of its extension: .wav .flac .ogg .opus .mp3.
+
+    PCM of b bits holds the nearest multiples of 2^(1 - b) from -1 to 1 - 2^(1 - b); the value 1
+    becomes the last of them. The file is written beside its place and renamed when complete, so
+    that never half a file bears its name.
+
+    Parameters
+    ----------
+    path : where to
+    x : (N,) or (C, N) waveform within -1 to 1; beyond for "FLOAT" and "DOUBLE" only
+    sr : sampling rate, Hz
+    overwrite : allow an existing file to be replaced
+    subtype : how samples are stored: "PCM_16" (default of WAV and FLAC), "PCM_24", "FLOAT", ...
+
+    Raises
+    ------
+    AudioFileError : the file exists, its folder does not, or the disk refuses
+    """
+    path = os.fspath(path)
+    x = require_signal("x", x)
+    container, subtype = _choose_format(path, subtype)
+    _check_writable(x, sr, container, subtype)
+    if os.path.exists(path) and not overwrite:
+        raise AudioFileError(f"cannot write {path}: it exists; pass overwrite=True to replace it")
+
+    frames = np.atleast_2d(x).T  # (N, C)
+    beside = f"{path}.{secrets.token_hex(4)}.part"
+    try:
+        with sf.SoundFile(beside, "w", int(sr), frames.shape[1], subtype, None, container) as file:
+            for start in range(0, len(frames), sr):  # long single writes crash some encoders
+                file.write(_quantised(frames[start : start + sr], subtype))
+        if info(beside).frames != len(frames):
+            raise AudioFileError(f"cannot write {path}: the disk did not take all samples")
+        os.replace(beside, path)
+    except sf.LibsndfileError as error:
+        folder = os.path.dirname(path) or "."
+        why = error.error_string if os.path.isdir(folder) else f"the folder {folder} does not exist"
+        raise AudioFileError(f"cannot write {path}: {why}") from error
+    except OSError as error:
+        if isinstance(error, AudioFileError):
+            raise
+        raise AudioFileError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        if os.path.exists(beside):
+            os.remove(beside)
+
+
+def _choose_format(path, subtype):
+    extension = os.path.splitext(path)[1].lower()
+    if extension not in _FORMATS:
+        raise ConfigError(
+            f"path must end in one of {', '.join(_FORMATS)} to say its format, got {path!r}"
+        )
+    container, default, allowed = _FORMATS[extension]
+    if subtype is not None and subtype not in allowed:
+        raise ConfigError(
+            f"subtype must be one of {', '.join(allowed)} in a {extension} file, got {subtype!r}"
+        )
+    return container, subtype or default
+
+
+def _check_writable(x, sr, container, subtype):
+    """Raise unless the format can hold these samples at this rate."""
+    require_positive_integer("sr", sr)
+    rates = _CODEC_RATES.get(subtype)
+    if (rates and sr not in rates) or not _RATES[0] <= sr <= _RATES[1]:
+        allowed = ", ".join(map(str, rates)) if rates else f"{_RATES[0]} to {_RATES[1]}"
+        raise ConfigError(f"sr must be one of {allowed} Hz for {subtype}, got {sr}; resample first")
+    C, N = np.atleast_2d(x).shape[-2:]
+    if x.ndim > 2 or C > _MAX_CHANNELS or C > 2 and C > N:
+        raise ShapeError(
+            f"x must be (N,) or (C, N), channels first, at most {_MAX_CHANNELS} of them; got "
+            f"shape {x.shape}" + (", pass x.T" if x.ndim == 2 else "")
+        )
+    most = _CODEC_CHANNELS.get(subtype, _CODEC_CHANNELS.get(container, _MAX_CHANNELS))
+    if most < C:
+        raise ShapeError(f"x has {C} channels, {subtype} in {container} holds at most {most}")
+    peak = np.abs(x).max()
+    if peak > 1 and subtype not in ("FLOAT", "DOUBLE"):
+        raise ShapeError(
+            f"x reaches {peak:.6g}, beyond the -1 to 1 that {subtype} holds; divide it by its "
+            f'peak, or save it as a .wav with subtype="FLOAT"'
+        )
+
+
+def _quantised(x, subtype):
+    """PCM: the nearest code, left-aligned in int32; libsndfile's own would round down."""
+    if subtype not in _BITS:
+        return x.astype(np.float64 if subtype == "DOUBLE" else np.float32)
+    bits = _BITS[subtype]
+    codes = np.rint(x * 2.0 ** (bits - 1)).astype(np.int64)
+    return (np.minimum(codes, 2 ** (bits - 1) - 1) << (32 - bits)).astype(np.int32)
