@@ -1,0 +1,235 @@
+"""Activations: the nonlinear functions between layers, and how to compute them without overflow.
+
+Without them a stack of linear layers is one linear layer. First the functions, for use anywhere;
+then each as a Layer. On entries, y = f(x) gives by the chain rule
+
+    dx = dy * f'(x)
+
+so that an elementwise Layer states only f and f', the latter through y where that is cheaper
+(sigma' = sigma (1 - sigma)). Softmax mixes entries and has a backward of its own.
+
+Two tricks keep exp from overflowing, at no loss of digits:
+
+    sigma, softplus   are written with exp(-|x|), which is at most 1
+    softmax           does not change when a constant is subtracted from the row: take its maximum
+
+All functions keep the dtype, float32 or float64, and accept complex arrays, so that a complex
+step of the real line measures their derivatives (`nn.gradcheck`); this is why choices are made
+by `x.real` and |x| is not `np.abs`.
+"""
+
+import math
+
+import numpy as np
+from scipy.special import erfc
+
+from scratchaudio.nn.layer import Layer
+
+# Functions ---------------------------------------------------------------------------------------
+
+
+def sigmoid(x):
+    """Map any number to (0, 1): sigma(x) = 1 / (1 + exp(-x)).
+
+    For x < 0 the equal form exp(x) / (1 + exp(x)) is used, so that exp sees only -|x|.
+    """
+    positive = np.real(x) > 0
+    e = np.exp(np.where(positive, -x, x))  # exp(-|x|)
+    return np.where(positive, 1, e) / (1 + e)
+
+
+def softplus(x):
+    """Smooth ReLU: log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)); its slope is sigma(x)."""
+    positive = np.real(x) > 0
+    return np.where(positive, x, 0) + np.log1p(np.exp(np.where(positive, -x, x)))
+
+
+def log_sigmoid(x):
+    """Logarithm of a probability given as a logit: log sigma(x) = -softplus(-x), exact far out."""
+    return -softplus(-x)
+
+
+def logsumexp(x, axis=-1, keepdims=False):
+    """Smooth maximum log sum exp(x) along `axis`; the largest entry is taken out of the sum.
+
+    At least one entry along `axis` must be finite; the others may be -inf.
+    """
+    largest = x.max(axis=axis, keepdims=True)
+    y = largest + np.log(np.exp(x - largest).sum(axis=axis, keepdims=True))
+    return y if keepdims else y.squeeze(axis)
+
+
+def softmax(x, axis=-1):
+    """Probabilities from logits: exp(x) / sum exp(x) along `axis`.
+
+    At least one entry along `axis` must be finite; where others are -inf the result is 0.
+    """
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def log_softmax(x, axis=-1):
+    """Logarithm of `softmax`, exact also where the probability is too small for a float."""
+    return x - logsumexp(x, axis=axis, keepdims=True)
+
+
+def relu(x):
+    """Rectifier max(x, 0); its slope at the kink x = 0 is taken as 0."""
+    return np.maximum(x, 0)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    """Rectifier that leaks: x where x > 0, else negative_slope * x."""
+    return np.where(np.real(x) > 0, x, negative_slope * x)
+
+
+def gelu(x):
+    """Gaussian error linear unit x Phi(x), Phi the standard normal distribution function.
+
+    Phi(x) = erfc(-x / sqrt(2)) / 2 keeps its digits for very negative x, where 1 + erf does not.
+
+    References
+    ----------
+    Hendrycks & Gimpel (2016), Gaussian error linear units, arXiv:1606.08415, section 2.
+    """
+    return x * _normal_cdf(x)
+
+
+def gelu_tanh(x):
+    """Approximate `gelu`: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2; off by at most 5e-4.
+
+    The form of GPT-2 and torch's `approximate="tanh"`.
+
+    References
+    ----------
+    Hendrycks & Gimpel (2016), Gaussian error linear units, arXiv:1606.08415, section 2.
+    """
+    return 0.5 * x * (1 + _gelu_inner_tanh(x))
+
+
+def _normal_cdf(x):
+    """Phi(x)."""
+    return 0.5 * erfc(x * -math.sqrt(0.5))
+
+
+def _gelu_inner_tanh(x):
+    """tanh(sqrt(2/pi) (x + 0.044715 x^3))."""
+    return np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+
+
+# Layers ------------------------------------------------------------------------------------------
+
+
+class Activation(Layer):
+    """Base of the elementwise activations, y = f(x), dx = dy * f'(x).
+
+    A subclass states `function(x)` and `derivative(x, y)`, where y is f(x).
+    """
+
+    def forward(self, x):  # any shape, kept
+        y = self.function(x)
+        self.save_for_backward(x, y)
+        return y
+
+    def backward(self, dy):
+        x, y = self.pop_saved()
+        return dy * self.derivative(x, y)
+
+
+class Sigmoid(Activation):
+    """y = sigma(x), y' = y (1 - y)."""
+
+    def function(self, x):
+        return sigmoid(x)
+
+    def derivative(self, x, y):
+        return y * (1 - y)
+
+
+class Tanh(Activation):
+    """y = tanh(x), y' = 1 - y^2."""
+
+    def function(self, x):
+        return np.tanh(x)
+
+    def derivative(self, x, y):
+        return 1 - y * y
+
+
+class ReLU(Activation):
+    """y = max(x, 0), y' = 1 where x > 0 and 0 elsewhere, at x = 0 too."""
+
+    def function(self, x):
+        return relu(x)
+
+    def derivative(self, x, y):
+        return (x > 0).astype(x.dtype)
+
+
+class LeakyReLU(Activation):
+    """y = x where x > 0, else negative_slope x; y' = 1 where x > 0, else negative_slope."""
+
+    def __init__(self, negative_slope=0.01):
+        self.negative_slope = negative_slope
+
+    def function(self, x):
+        return leaky_relu(x, self.negative_slope)
+
+    def derivative(self, x, y):
+        return np.where(x > 0, 1, self.negative_slope).astype(x.dtype)
+
+
+class Softplus(Activation):
+    """y = log(1 + exp(x)), y' = sigma(x)."""
+
+    def function(self, x):
+        return softplus(x)
+
+    def derivative(self, x, y):
+        return sigmoid(x)
+
+
+class GELU(Activation):
+    """y = x Phi(x), y' = Phi(x) + x phi(x), phi(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
+
+    def function(self, x):
+        return gelu(x)
+
+    def derivative(self, x, y):
+        density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        return _normal_cdf(x) + x * density
+
+
+class GELUTanh(Activation):
+    """y = x (1 + t) / 2 with t = tanh(u), u = sqrt(2/pi) (x + 0.044715 x^3).
+
+    y' = (1 + t) / 2 + x (1 - t^2) u' / 2,    u' = sqrt(2/pi) (1 + 3 * 0.044715 x^2)
+    """
+
+    def function(self, x):
+        return gelu_tanh(x)
+
+    def derivative(self, x, y):
+        t = _gelu_inner_tanh(x)
+        du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * du
+
+
+class Softmax(Layer):
+    """Probabilities along the last axis: y = exp(x) / sum exp(x).
+
+    Every y sees every x of its row, dy_j/dx_i = y_j ([i = j] - y_i), so that
+
+        dx = y * (dy - sum_j dy_j y_j)
+
+    A classifier does not need it in training: `cross_entropy` takes logits.
+    """
+
+    def forward(self, x):  # (..., K) -> (..., K)
+        y = softmax(x)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, dy):  # (..., K) -> (..., K)
+        (y,) = self.pop_saved()
+        return y * (dy - (dy * y).sum(axis=-1, keepdims=True))

@@ -1,0 +1,279 @@
+"""Optimisers: how parameters move, given their gradients.
+
+For an optimiser all parameters are one long vector theta with gradient g; each step is
+
+    theta <- theta - lr * (a direction made of g and of earlier gradients)
+
+and the papers' formulas stand here in that form. A network has many small arrays, so working on
+one vector also saves most of the NumPy calls: a step copies the gradients into g, computes with
+(P,) vectors, and takes each parameter's piece of the update from it, in place.
+
+    optimizer = Adam(model.parameters(), lr=1e-3)
+    ...
+    clip_grad_norm(model.parameters(), max_norm=1.0)
+    optimizer.step()
+
+`lr` may be set at any time (`optimizer.lr = cosine_with_warmup(step, ...)`, see `schedules`).
+`state_dict()` holds all that a run needs to go on, bit for bit, as if it had not stopped.
+
+Legend: P numbers in all parameters together; t the number of steps taken; m, v moments of g.
+"""
+
+import math
+
+import numpy as np
+
+from scratchaudio.errors import ConfigError, ShapeError
+from scratchaudio.nn.layer import Parameter
+
+
+class Optimizer:
+    """Base of the optimisers: gathers gradients, moves parameters, saves and loads moments.
+
+    A subclass names its moments, (P,) vectors that start at 0, in `moments` and writes `update`.
+    """
+
+    moments = ()
+
+    def __init__(self, parameters, lr):
+        self.parameters = list(parameters)
+        if not self.parameters or not all(isinstance(p, Parameter) for p in self.parameters):
+            raise ConfigError("parameters must be a list of Parameters: pass model.parameters()")
+        if len({id(p) for p in self.parameters}) < len(self.parameters):
+            raise ConfigError("parameters holds one Parameter twice: it would move twice a step")
+        if not (math.isfinite(lr) and lr >= 0):
+            raise ConfigError(f"lr must be a finite number of at least 0, got {lr!r}")
+        self.lr = lr
+        self.t = 0
+        for name in self.moments:
+            setattr(self, name, np.zeros_like(self._gather("value")))
+
+    def step(self):
+        """Move all parameters, in place, by one step."""
+        self.t += 1
+        update = self.update(self._gather("grad"))  # (P,)
+        end = 0
+        for parameter in self.parameters:
+            start, end = end, end + parameter.value.size
+            parameter.value -= update[start:end].reshape(parameter.value.shape)
+
+    def update(self, g):
+        """Return what is subtracted from theta, (P,); may use `g`, a copy, as working memory."""
+        raise NotImplementedError(f"{type(self).__name__} has no update yet")
+
+    def _gather(self, attribute):
+        """(P,) copy of every parameter's `value` or `grad`."""
+        return np.concatenate([getattr(p, attribute).ravel() for p in self.parameters])
+
+    def state_dict(self):
+        """Copies of everything a resumed run needs: name -> array."""
+        state = {name: getattr(self, name).copy() for name in self.moments}
+        return {"t": np.array(self.t), "lr": np.array(float(self.lr)), **state}
+
+    def load_state_dict(self, state):
+        """Take over the arrays of `state_dict()`; names and shapes must be exactly the same."""
+        own = self.state_dict()
+        if own.keys() != state.keys():
+            raise ShapeError(
+                f"state does not fit {type(self).__name__}: missing "
+                f"{sorted(own.keys() - state.keys())}, unknown {sorted(state.keys() - own.keys())}"
+            )
+        for name, array in own.items():
+            if np.shape(state[name]) != array.shape:
+                raise ShapeError(
+                    f"state[{name!r}] has shape {np.shape(state[name])}, "
+                    f"{type(self).__name__} expects {array.shape}"
+                )
+        self.t, self.lr = int(state["t"]), float(state["lr"])
+        for name in self.moments:
+            getattr(self, name)[...] = state[name]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum as in torch.
+
+        g <- g + weight_decay theta
+        m <- momentum m + g                    velocity: gradients of the past fade geometrically
+        theta <- theta - lr m                  or with Nesterov  theta - lr (g + momentum m)
+
+    A constant gradient thus moves theta by lr / (1 - momentum) times it a step in the end.
+
+    Parameters
+    ----------
+    parameters : `model.parameters()`
+    lr : learning rate
+    momentum : in 0..1
+    weight_decay : factor of an L2 penalty's gradient
+    nesterov : look ahead by one step of the velocity
+
+    References
+    ----------
+    Sutskever, Martens, Dahl & Hinton (2013), On the importance of initialization and momentum in
+    deep learning, ICML, section 2.
+    """
+
+    moments = ("m",)
+
+    def __init__(self, parameters, lr=1e-3, momentum=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(parameters, lr)
+        _require_share("momentum", momentum)
+        _require_decay(weight_decay)
+        if nesterov and momentum == 0:
+            raise ConfigError("nesterov needs a momentum above 0")
+        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
+
+    def update(self, g):
+        if self.weight_decay:
+            g += self.weight_decay * self._gather("value")
+        self.m *= self.momentum
+        self.m += g
+        if self.nesterov:
+            return float(self.lr) * (g + self.momentum * self.m)
+        return float(self.lr) * self.m
+
+
+class Adam(Optimizer):
+    """Adam: each number gets a step of about lr, whatever the size of its gradient.
+
+        g <- g + weight_decay theta
+        m <- beta1 m + (1 - beta1) g           mean of g
+        v <- beta2 v + (1 - beta2) g^2         mean of g^2
+        theta <- theta - lr m_hat / (sqrt(v_hat) + eps)
+
+    m and v start at 0, so after t steps their weights sum to 1 - beta^t only: m_hat = m / (1 -
+    beta1^t), v_hat = v / (1 - beta2^t) undo that. Where the gradient keeps its sign, m_hat /
+    sqrt(v_hat) is near +-1; where it is mostly noise, near 0.
+
+    Parameters
+    ----------
+    parameters : `model.parameters()`
+    lr : learning rate
+    betas : beta1, beta2
+    eps : keeps the division finite; outside the root and after the correction, as in torch
+    weight_decay : factor of an L2 penalty's gradient, which is also divided by sqrt(v_hat)
+
+    References
+    ----------
+    Kingma & Ba (2015), Adam: a method for stochastic optimization, ICLR, algorithm 1.
+    """
+
+    moments = ("m", "v")
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(parameters, lr)
+        for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
+            _require_share(name, beta)
+        if not eps > 0:
+            raise ConfigError(f"eps must be positive, got {eps}")
+        _require_decay(weight_decay)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def update(self, g):
+        if self.weight_decay:
+            g += self.weight_decay * self._gather("value")
+        return self.adaptive_step(g)
+
+    def adaptive_step(self, g):
+        """Update both moments with g; return lr m_hat / (sqrt(v_hat) + eps)."""
+        beta1, beta2 = self.betas
+        self.m *= beta1
+        self.m += (1 - beta1) * g
+        self.v *= beta2
+        g *= g
+        g *= 1 - beta2
+        self.v += g
+
+        # In place, because a new (P,) vector for each operation costs more than the arithmetic.
+        denominator = np.sqrt(self.v, out=g)
+        denominator /= math.sqrt(1 - beta2**self.t)  # sqrt(v_hat)
+        denominator += self.eps
+        step = np.divide(self.m, denominator, out=denominator)
+        step *= self.lr / (1 - beta1**self.t)
+        return step
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: theta shrinks by lr * weight_decay of itself a step.
+
+        theta <- theta - lr ( m_hat / (sqrt(v_hat) + eps) + weight_decay theta )
+
+    Other than an L2 penalty's gradient, the decay does not pass through m and v; so it is the same
+    for all numbers, however large their gradients.
+
+    Parameters
+    ----------
+    As for `Adam`; torch's default weight_decay.
+
+    References
+    ----------
+    Loshchilov & Hutter (2019), Decoupled weight decay regularization, ICLR, algorithm 2.
+    """
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def update(self, g):
+        step = self.adaptive_step(g)
+        step += float(self.lr * self.weight_decay) * self._gather("value")
+        return step
+
+
+def clip_grad_norm(parameters, max_norm):
+    """Shorten the whole gradient to length `max_norm` if it is longer; return its length before.
+
+    The norm is that of all gradients as one vector, and all are scaled alike: the direction of
+    the step stays. (Clipping each array by itself would turn it.)
+
+    Parameters
+    ----------
+    parameters : `model.parameters()`
+    max_norm : largest length allowed
+
+    Returns
+    -------
+    float, the global norm before clipping
+
+    Raises
+    ------
+    ShapeError : a gradient holds NaN or infinity; the message names the place
+
+    References
+    ----------
+    Pascanu, Mikolov & Bengio (2013), On the difficulty of training recurrent neural networks,
+    ICML, algorithm 1. torch divides by norm + 1e-6 instead of norm.
+    """
+    if not max_norm > 0:
+        raise ConfigError(f"max_norm must be positive, got {max_norm}")
+    parameters = list(parameters)
+    norm = math.sqrt(sum(np.square(p.grad, dtype=np.float64).sum() for p in parameters))
+    if not math.isfinite(norm):
+        _raise_for_first_bad(parameters)
+    if norm > max_norm:
+        for parameter in parameters:
+            parameter.grad *= max_norm / norm
+    return norm
+
+
+def _raise_for_first_bad(parameters):
+    """Name the first gradient entry that is NaN or infinite."""
+    for position, parameter in enumerate(parameters):
+        for index in np.argwhere(~np.isfinite(parameter.grad))[:1]:
+            where = ", ".join(str(i) for i in index)
+            raise ShapeError(
+                f"the gradient of parameters[{position}], shape {parameter.grad.shape}, is "
+                f"{parameter.grad[tuple(index)]} at [{where}]; list(model.named_parameters())"
+                f"[{position}] tells its name. Usual causes: a learning rate too high, log or "
+                f"division of 0, NaN in the input"
+            )
+
+
+def _require_share(name, value):
+    """Raise ConfigError unless 0 <= value < 1."""
+    if not 0 <= value < 1:
+        raise ConfigError(f"{name} must lie in 0..1 (1 excluded), got {value}")
+
+
+def _require_decay(weight_decay):
+    """Raise ConfigError unless the decay is a number of at least 0."""
+    if not weight_decay >= 0:
+        raise ConfigError(f"weight_decay must be at least 0, got {weight_decay}")
