@@ -171,7 +171,7 @@ def _open(path):
                 check_wav(path, file, status.st_size)
             elif head[:4] == b"OggS":
                 check_ogg(path, file)
-        file = sf.SoundFile(path)
+        file = _Stream(path)
     except AudioFileError:
         raise
     except sf.LibsndfileError as error:
@@ -184,6 +184,14 @@ def _open(path):
         file.close()
         raise
     return file
+
+
+class _Stream(sf.SoundFile):
+    """A file read forwards only: soundfile else seeks after each read, inexact in Opus and MP3."""
+
+    def seekable(self):
+        """No."""
+        return False
 
 
 def _header(file):

@@ -1,0 +1,504 @@
+"""Laws of scratchaudio/io.py: a sound file is right as a whole, or refused by name and reason."""
+
+import os
+import struct
+import time
+
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchaudio.audiofile import _ogg_crc
+from scratchaudio.errors import AudioFileError, ConfigError, ScratchAudioError, ShapeError
+from scratchaudio.io import blocks, info, load, save
+
+
+def sound(C=2, N=1601, seed=0, dtype=np.float32):
+    """Three tones and noise, peak below 0.9, another in each channel."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(N) / 16000
+    tones = [np.sin(2 * np.pi * f * t) for f in rng.uniform(100, 3000, (C, 1))[:, 0]]
+    return (0.5 * np.array(tones) + 0.05 * rng.standard_normal((C, N))).astype(dtype)
+
+
+# What is saved comes back ---------------------------------------------------------------------
+
+STEPS = {"PCM_S8": 2**-7, "PCM_U8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-23, "PCM_32": 2**-31}
+
+
+@pytest.mark.parametrize(
+    ("extension", "subtype"),
+    [(".wav", name) for name in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", None)]
+    + [(".flac", name) for name in ("PCM_S8", "PCM_16", "PCM_24", None)],
+)
+@pytest.mark.parametrize("shape", [(1601,), (1, 7), (2, 1601), (3, 40), (1,), (2, 1)])
+def test_lossless_formats_return_the_nearest_code(tmp_path, extension, subtype, shape):
+    x = sound(*(shape if len(shape) == 2 else (1, *shape))).reshape(shape)
+    x.flat[-1] = -1.0  # full scale, which PCM holds exactly
+    path = tmp_path / f"sound{extension}"
+    save(path, x, 16000, subtype=subtype)
+    y, sr = load(path)
+    assert sr == 16000
+    assert y.dtype == np.float32
+    assert y.shape == (x if x.ndim == 1 or len(x) > 1 else x[0]).shape
+    step = STEPS.get(subtype or "PCM_16", 0)
+    # Half a step by rounding; 2^-25 because a float32 near 1 has no finer steps.
+    assert np.abs(y - x.reshape(y.shape)).max() <= step / 2 + 2**-25
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24"])
+def test_plus_one_becomes_the_largest_code(tmp_path, subtype):
+    save(tmp_path / "one.wav", np.array([1.0, -1.0, 0.0]), 8000, subtype=subtype)
+    y, _ = load(tmp_path / "one.wav")
+    np.testing.assert_array_equal(y, np.float32([1 - STEPS[subtype], -1, 0]))
+
+
+@pytest.mark.parametrize("extension", [".ogg", ".opus", ".mp3"])
+@pytest.mark.parametrize("C", [1, 2])
+def test_lossy_formats_keep_rate_length_alignment_and_sound(tmp_path, extension, C):
+    t = np.arange(30011) / 16000
+    x = 0.4 * np.array([np.sin(2 * np.pi * f * t) * np.minimum(1, t) for f in (440, 660)[:C]])
+    path = tmp_path / f"sound{extension}"
+    save(path, x if C == 2 else x[0], 16000)
+    y, sr = load(path)
+    assert sr == 16000
+    assert y.shape == ((C, 30011) if C == 2 else (30011,))
+    error = np.atleast_2d(y) - x
+    assert np.sqrt(np.mean(error**2) / np.mean(x**2)) <= 0.1  # at a shift by one sample: 0.2
+
+
+def test_samples_do_not_depend_on_the_container(tmp_path):
+    x = sound()
+    save(tmp_path / "a.wav", x, 22050)
+    save(tmp_path / "a.flac", x, 22050)
+    np.testing.assert_array_equal(load(tmp_path / "a.wav")[0], load(tmp_path / "a.flac")[0])
+
+
+@given(
+    C=st.integers(1, 3),
+    N=st.integers(1, 3000),
+    sr=st.sampled_from([8000, 11025, 44100, 96000]),
+    seed=st.integers(0, 99),
+)
+def test_float_files_are_exact(tmp_path_factory, C, N, sr, seed):
+    if C > N:
+        N = C
+    x = 3 * sound(C, N, seed)  # beyond 1: float files may
+    path = tmp_path_factory.mktemp("float") / "x.wav"
+    save(path, x, sr, subtype="FLOAT")
+    y, rate = load(path)
+    assert rate == sr
+    np.testing.assert_array_equal(np.atleast_2d(y), x)
+
+
+def test_integer_pcm_is_divided_by_its_full_scale(tmp_path):
+    sf.write(tmp_path / "codes.wav", np.array([-32768, -1, 0, 1, 32767], np.int16), 8000)
+    y, _ = load(tmp_path / "codes.wav")
+    np.testing.assert_array_equal(y * 32768, [-32768, -1, 0, 1, 32767])
+
+
+def test_save_takes_read_only_and_strided_arrays_and_changes_nothing(tmp_path):
+    x = sound(4, 900)[::2, ::3]
+    x.flags.writeable = False
+    before = x.copy()
+    save(tmp_path / "x.wav", x, 8000, subtype="FLOAT")
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(load(tmp_path / "x.wav")[0], before)
+
+
+@pytest.mark.parametrize("name", ["silent.wav", "silent.flac", "silent.ogg"])
+def test_silence_and_single_samples_load(tmp_path, name):
+    save(tmp_path / name, np.zeros(1000), 16000)
+    y, _ = load(tmp_path / name)
+    assert y.shape == (1000,)
+    assert not y.any()
+
+
+# Nothing silently -----------------------------------------------------------------------------
+
+
+def test_rate_and_channels_stay_unless_asked(tmp_path):
+    x = sound(2, 4410)
+    save(tmp_path / "x.wav", x, 44100, subtype="FLOAT")
+    assert load(tmp_path / "x.wav")[1] == 44100
+    assert load(tmp_path / "x.wav")[0].shape == (2, 4410)
+    mono, _ = load(tmp_path / "x.wav", mono=True)
+    np.testing.assert_allclose(mono, (x[0] + x[1]) / 2, atol=1e-7)
+    y, sr = load(tmp_path / "x.wav", sr=16000)
+    assert (y.shape, sr, y.dtype) == ((2, 1600), 16000, np.float32)
+
+
+def test_load_resamples_the_sound_and_not_its_pitch(tmp_path):
+    save(tmp_path / "x.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100), 44100)
+    y, _ = load(tmp_path / "x.wav", sr=16000)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    assert np.abs(y - expected)[200:-200].max() <= 1e-4
+
+
+def test_info_says_what_the_file_is(tmp_path):
+    save(tmp_path / "x.flac", sound(2, 800), 16000, subtype="PCM_24")
+    about = info(tmp_path / "x.flac")
+    assert about == (16000, 2, 800, "FLAC", "PCM_24")
+    assert about.seconds == 0.05
+
+
+@pytest.mark.parametrize("name", ["x.wav", "x.flac", "x.ogg", "x.opus", "x.mp3"])
+@pytest.mark.parametrize("seconds", [0.001, 0.013, 0.1, 99])
+def test_blocks_are_the_file(tmp_path, name, seconds):
+    save(tmp_path / name, sound(2, 4001), 16000)
+    pieces = list(blocks(tmp_path / name, seconds))
+    size = max(1, round(seconds * 16000))
+    assert [p.shape[1] for p in pieces[:-1]] == [size] * (len(pieces) - 1)
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), load(tmp_path / name)[0])
+    mono = np.concatenate(list(blocks(tmp_path / name, seconds, mono=True)))
+    np.testing.assert_array_equal(mono, load(tmp_path / name, mono=True)[0])
+
+
+def test_blocks_need_no_memory_for_the_length(tmp_path):
+    import tracemalloc
+
+    save(tmp_path / "long.wav", np.zeros(2_000_000), 16000)  # 8 MB as float32
+    tracemalloc.start()
+    assert sum(len(block) for block in blocks(tmp_path / "long.wav", 1)) == 2_000_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 1_000_000
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 3601, float("nan")])
+def test_blocks_refuse_impossible_lengths_at_once(tmp_path, seconds):
+    with pytest.raises(ConfigError, match="seconds must be above 0 and at most 3600, got"):
+        blocks(tmp_path / "x.wav", seconds)
+
+
+def test_blocks_refuse_a_missing_file_at_once(tmp_path):
+    with pytest.raises(AudioFileError, match="gone.wav: No such file"):
+        blocks(tmp_path / "gone.wav")
+
+
+# Files that cannot be read --------------------------------------------------------------------
+
+
+def refusal(path):
+    with pytest.raises(AudioFileError) as caught:
+        load(path)
+    assert isinstance(caught.value, OSError)
+    assert isinstance(caught.value, ScratchAudioError)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_missing_folder_empty_and_raw(tmp_path):
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "x.raw").write_bytes(bytes(100))
+    assert "No such file or directory" in refusal(tmp_path / "missing.wav")
+    assert "it is a folder" in refusal(tmp_path)
+    assert "it is empty (0 bytes)" in refusal(tmp_path / "empty.wav")
+    assert "raw samples carry no rate or format" in refusal(tmp_path / "x.raw")
+    assert "null" in refusal(f"{tmp_path}/zero\0byte.wav")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert "it is not a regular file" in refusal(tmp_path / "pipe.wav")
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind root"
+)
+def test_an_unreadable_file_is_named(tmp_path):
+    save(tmp_path / "x.wav", np.zeros(10), 8000)
+    (tmp_path / "x.wav").chmod(0)
+    assert "Permission denied" in refusal(tmp_path / "x.wav")
+
+
+@pytest.mark.parametrize("content", [b"hello, this is no sound\n" * 40, b"\x89PNG\r\n\x1a\n" * 9])
+def test_what_is_no_sound(tmp_path, content):
+    (tmp_path / "text.wav").write_bytes(content)
+    assert "it is not a sound file that libsndfile knows" in refusal(tmp_path / "text.wav")
+
+
+@pytest.mark.parametrize("extension", [".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".au"])
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.95])
+def test_truncated_files_say_what_is_there_and_what_was_promised(tmp_path, extension, share):
+    path = tmp_path / f"x{extension}"
+    if extension in (".aiff", ".au"):
+        sf.write(path, sound(2, 30000).T, 16000)
+    else:
+        save(path, sound(2, 30000), 16000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    message = refusal(path)
+    assert "truncated" in message
+    assert "promises" in message or "without a page marked as last" in message
+
+
+def test_a_truncated_wav_reports_both_lengths(tmp_path):
+    save(tmp_path / "x.wav", sound(1, 1000)[0], 16000)
+    whole = (tmp_path / "x.wav").read_bytes()
+    (tmp_path / "x.wav").write_bytes(whole[:-300])
+    assert "promises 2000 bytes, 1700 are there" in refusal(tmp_path / "x.wav")
+
+
+def test_no_samples(tmp_path):
+    for extension in (".wav", ".aiff"):
+        path = tmp_path / f"none{extension}"
+        sf.write(path, np.zeros(0), 16000)
+        assert "it holds no samples" in refusal(path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_first_sample_that_is_no_number_is_named(tmp_path, bad):
+    x = np.zeros((200_000, 2), np.float32)
+    x[170_123, 1] = bad  # in the second block
+    x[180_000, 0] = bad
+    sf.write(tmp_path / "x.wav", x, 16000, subtype="FLOAT")
+    assert "sample 170123 is not a finite number" in refusal(tmp_path / "x.wav")
+
+
+def test_absurd_rates_and_channels(tmp_path):
+    sf.write(tmp_path / "slow.wav", np.zeros(10), 12)
+    sf.write(tmp_path / "fast.wav", np.zeros(10), 2_000_000_000)
+    sf.write(tmp_path / "many.wav", np.zeros((10, 65)), 16000)
+    assert "its sampling rate of 12 Hz is absurd" in refusal(tmp_path / "slow.wav")
+    assert "its sampling rate of 2000000000 Hz is absurd" in refusal(tmp_path / "fast.wav")
+    assert "its number of channels, 65, is absurd" in refusal(tmp_path / "many.wav")
+
+
+def test_a_wav_written_to_a_pipe_has_no_length_and_is_read_to_its_end(tmp_path):
+    save(tmp_path / "x.wav", sound(1, 1000)[0], 16000)
+    whole = bytearray((tmp_path / "x.wav").read_bytes())
+    expected, _ = load(tmp_path / "x.wav")
+    whole[4:8] = whole[40:44] = b"\xff" * 4
+    (tmp_path / "x.wav").write_bytes(whole)
+    np.testing.assert_array_equal(load(tmp_path / "x.wav")[0], expected)
+
+
+def test_a_wav_header_that_contradicts_itself(tmp_path):
+    save(tmp_path / "x.wav", sound(1, 1000)[0], 16000)
+    whole = bytearray((tmp_path / "x.wav").read_bytes())
+    whole[24] ^= 1  # 16001 Hz, but still 32000 bytes a second
+    (tmp_path / "x.wav").write_bytes(whole)
+    assert "its header contradicts itself" in refusal(tmp_path / "x.wav")
+
+
+def test_flac_samples_are_held_against_their_digest(tmp_path):
+    save(tmp_path / "x.flac", sound(1, 1000)[0], 16000)
+    whole = bytearray((tmp_path / "x.flac").read_bytes())
+    whole[30] ^= 1  # within the MD5
+    (tmp_path / "x.flac").write_bytes(whole)
+    assert "its samples are damaged: their MD5 is" in refusal(tmp_path / "x.flac")
+
+
+def test_ogg_checksum_is_that_of_its_specification():
+    """RFC 3533: generator 0x04c11db7, initial value and final XOR 0, bit by bit."""
+    data = np.random.default_rng(0).bytes(57)
+    register = 0
+    for byte in data:
+        register ^= byte << 24
+        for _ in range(8):
+            register = (register << 1) ^ (0x04C11DB7 if register & 0x80000000 else 0)
+            register &= 0xFFFFFFFF
+    assert _ogg_crc(data) == register
+
+
+# 1,000 damaged files --------------------------------------------------------------------------
+
+EVIL = (0, 1, 2, 3, 255, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+WAYS = ["cut", "field", "field", "header", "bit", "byte"]
+WAYS += ["zero", "insert", "delete", "duplicate", "swap", "append"]
+WAV_FIELDS = ((4, 4), (16, 4), (20, 2), (22, 2), (24, 4), (28, 4), (32, 2), (34, 2), (40, 4))
+
+
+def mutate(data, rng):
+    """Damage a file in one of eleven ways; returns the way and the bytes."""
+    data = bytearray(data)
+    a = int(rng.integers(len(data)))
+    length = int(rng.integers(1, 40))
+    b = min(a + length, len(data))
+    way = rng.choice(WAYS)
+    if way == "cut":
+        del data[a:]
+    elif way == "field":  # a number in the header, as those who attack parsers choose it
+        offset, size = WAV_FIELDS[rng.integers(len(WAV_FIELDS))]
+        if rng.uniform() < 0.3:
+            offset = int(rng.integers(60))
+        value = int(rng.choice(EVIL)) if rng.uniform() < 0.7 else int(rng.integers(2**32))
+        data[offset : offset + size] = struct.pack("<I", value)[:size]
+    elif way == "header":
+        data[int(rng.integers(min(80, len(data))))] = int(rng.integers(256))
+    elif way == "bit":
+        data[a] ^= 1 << int(rng.integers(8))
+    elif way == "byte":
+        data[a] = int(rng.integers(256))
+    elif way == "zero":
+        data[a:b] = bytes(b - a)
+    elif way == "insert":
+        data[a:a] = rng.bytes(length)
+    elif way == "delete":
+        del data[a:b]
+    elif way == "duplicate":
+        data[a:a] = data[a:b]
+    elif way == "swap":
+        c = int(rng.integers(len(data)))
+        data[a], data[c] = data[c], data[a]
+    elif way == "append":
+        data += rng.bytes(length)
+    return str(way), bytes(data)
+
+
+def read_wav_literally(data):
+    """Samples and rate of an uncompressed WAV by the letter of the format; None for others."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return None
+    position, fmt, body = 12, None, None
+    while position + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, position)
+        content = data[position + 8 : position + 8 + length]
+        if name == b"fmt " and fmt is None:
+            fmt = content
+        if name == b"data" and body is None:
+            body = content
+        position += 8 + length + length % 2
+    tag, channels, sr, _, _, bits = struct.unpack_from("<HHIIHH", fmt)
+    if tag == 0xFFFE:
+        tag = struct.unpack_from("<H", fmt, 24)[0]
+    if tag not in (1, 3):
+        return None
+    width = bits // 8
+    values = []
+    for start in range(0, len(body) - len(body) % (width * channels), width):
+        code = body[start : start + width]
+        if tag == 3:
+            values.append(struct.unpack("<f" if width == 4 else "<d", code)[0])
+        elif width == 1:
+            values.append((code[0] - 128) / 128)
+        else:
+            values.append(int.from_bytes(code, "little", signed=True) / 2 ** (bits - 1))
+    samples = np.array(values, np.float32).reshape(-1, channels).T
+    return (samples[0] if channels == 1 else samples), sr
+
+
+def test_damaged_files_are_right_or_refused(tmp_path):
+    """Every seeded mutation: the right samples or an AudioFileError, quickly and nothing else.
+
+    SCRATCHAUDIO_DAMAGED=10000 tries more than the 1,000 of every run.
+    """
+    bases = {}
+    for name, subtype, C in (
+        ("16.wav", "PCM_16", 1),
+        ("16s.wav", "PCM_16", 2),
+        ("24.wav", "PCM_24", 2),
+        ("8.wav", "PCM_U8", 1),
+        ("f.wav", "FLOAT", 2),
+        ("d.wav", "DOUBLE", 1),
+        ("16.flac", "PCM_16", 1),
+        ("24.flac", "PCM_24", 2),
+        ("v.ogg", "VORBIS", 1),
+        ("o.opus", "OPUS", 2),
+    ):
+        save(tmp_path / name, sound(C, 400) if C > 1 else sound(1, 400)[0], 16000, subtype=subtype)
+        bases[name] = ((tmp_path / name).read_bytes(), load(tmp_path / name)[0])
+    for subtype in ("MS_ADPCM", "ALAW"):
+        sf.write(tmp_path / f"{subtype}.wav", sound(1, 400)[0], 16000, subtype=subtype)
+        name = f"{subtype}.wav"
+        bases[name] = ((tmp_path / name).read_bytes(), load(tmp_path / name)[0])
+
+    rng = np.random.default_rng(20)
+    names, right, refused = list(bases), 0, 0
+    for trial in range(int(os.environ.get("SCRATCHAUDIO_DAMAGED", 1000))):
+        name = names[trial % len(names)]
+        way, data = mutate(bases[name][0], rng)
+        path = tmp_path / f"damaged{os.path.splitext(name)[1]}"
+        path.write_bytes(data)
+        where = f"trial {trial}: {way} of {name}"
+        start = time.perf_counter()
+        try:
+            x, sr = load(path)
+        except AudioFileError as error:
+            assert str(path) in str(error), where
+            assert len(str(error)) > len(str(path)) + 20, where
+            refused += 1
+        except Exception as error:
+            raise AssertionError(f"{where} raised {error!r}") from error
+        else:
+            right += 1
+            assert np.isfinite(x).all() and x.size > 0, where
+            assert 1000 <= sr <= 1_000_000, where
+            if name.endswith(".wav"):
+                literal = read_wav_literally(data)
+                if literal is not None:
+                    np.testing.assert_array_equal(x, literal[0], err_msg=where)
+                    assert sr == literal[1], where
+            else:
+                np.testing.assert_array_equal(x, bases[name][1], err_msg=where)
+        assert time.perf_counter() - start <= 2, f"{where} took long"
+    assert right >= 0.05 * (right + refused), "the mutations must leave some files readable"
+    assert refused >= 0.3 * (right + refused), "the mutations must damage"
+
+
+# Files that cannot be written -----------------------------------------------------------------
+
+
+def test_an_existing_file_stays_unless_overwritten(tmp_path):
+    path = tmp_path / "x.wav"
+    save(path, np.zeros(10), 8000)
+    before = path.read_bytes()
+    with pytest.raises(AudioFileError, match="it exists; pass overwrite=True to replace it"):
+        save(path, np.ones(10), 8000)
+    assert path.read_bytes() == before
+    save(path, np.full(5, 0.5), 8000, overwrite=True)
+    np.testing.assert_array_equal(load(path)[0], np.full(5, 0.5, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("x", "name", "settings", "error", "message"),
+    [
+        (np.array([0, -1.5]), "x.wav", {}, ShapeError, r"x reaches 1.5, beyond .* divide it by"),
+        (np.array([0, 1.5]), "x.ogg", {}, ShapeError, r'or save it as a .wav with subtype="FLOAT"'),
+        (np.array([0, np.nan]), "x.wav", {}, ShapeError, r"x must be finite, but x\[1\] is nan"),
+        (np.zeros(0), "x.wav", {}, ShapeError, "x must hold at least one sample"),
+        (np.zeros(5, np.int16), "x.wav", {}, ShapeError, "x must hold floating-point samples"),
+        (np.zeros((100, 2)), "x.wav", {}, ShapeError, r"channels first.*\(100, 2\), pass x.T"),
+        (np.zeros((9, 3)), "x.wav", {}, ShapeError, r"channels first.*\(9, 3\), pass x.T"),
+        (np.zeros((2, 3, 50)), "x.wav", {}, ShapeError, r"x must be \(N,\) or \(C, N\)"),
+        (np.zeros((3, 50)), "x.mp3", {}, ShapeError, "x has 3 channels, .* holds at most 2"),
+        (np.zeros((9, 50)), "x.flac", {}, ShapeError, "x has 9 channels, .* holds at most 8"),
+        (np.zeros(5), "x.xyz", {}, ConfigError, "path must end in one of .wav, .flac"),
+        (np.zeros(5), "x", {}, ConfigError, "path must end in one of .wav, .flac"),
+        (np.zeros(5), "x.flac", {"subtype": "FLOAT"}, ConfigError, "subtype must be one of PCM_S8"),
+        (np.zeros(5), "x.wav", {"sr": 8000.0}, ConfigError, "sr must be an integer"),
+        (np.zeros(5), "x.wav", {"sr": 10}, ConfigError, "sr must be one of 1000 to 1000000 Hz"),
+        (np.zeros(5), "x.opus", {"sr": 44100}, ConfigError, "8000, 12000, .*44100; resample first"),
+        (np.zeros(5), "x.mp3", {"sr": 96000}, ConfigError, "sr must be one of 8000, 11025"),
+        (np.zeros(5), "no/x.wav", {}, AudioFileError, "the folder .*no does not exist"),
+    ],
+)
+def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path, x, name, settings, error, message):
+    with pytest.raises(error, match=message):
+        save(tmp_path / name, x, **({"sr": 8000} | settings))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.wav"
+    save(path, np.zeros(10), 8000)
+    before = path.read_bytes()
+
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sf.SoundFile, "write", full)
+    with pytest.raises(AudioFileError, match="x.wav: No space left on device"):
+        save(path, np.ones(10), 8000, overwrite=True)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_load_refuses_an_impossible_rate(tmp_path):
+    save(tmp_path / "x.wav", np.zeros(10), 8000)
+    with pytest.raises(ConfigError, match="sr must be an integer of at least 1, got 16000.5"):
+        load(tmp_path / "x.wav", sr=16000.5)
