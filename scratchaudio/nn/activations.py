@@ -10,12 +10,13 @@ so that an elementwise Layer states only f and f', the latter through y where th
 
 Two tricks keep exp from overflowing, at no loss of digits:
 
-    sigma, softplus   are written with exp(-|x|), which is at most 1
-    softmax           does not change when a constant is subtracted from the row: take its maximum
+    softplus   is written with exp(-|x|), which is at most 1
+    softmax    does not change when a constant is subtracted from the row: take its maximum
 
 All functions keep the dtype, float32 or float64, and accept complex arrays, so that a complex
-step of the real line measures their derivatives (`nn.gradcheck`); this is why choices are made
-by `x.real` and |x| is not `np.abs`.
+step off the real line measures their derivatives (`nn.gradcheck`). NumPy's maximum and minimum
+order complex numbers by their real part first; `np.abs` would lose the step, so that -|x| is
+written min(x, -x).
 """
 
 import math
@@ -23,6 +24,7 @@ import math
 import numpy as np
 from scipy.special import erfc
 
+from scratchaudio.errors import ConfigError
 from scratchaudio.nn.layer import Layer
 
 # Functions ---------------------------------------------------------------------------------------
@@ -31,17 +33,15 @@ from scratchaudio.nn.layer import Layer
 def sigmoid(x):
     """Map any number to (0, 1): sigma(x) = 1 / (1 + exp(-x)).
 
-    For x < 0 the equal form exp(x) / (1 + exp(x)) is used, so that exp sees only -|x|.
+    Digits are kept on both sides; 0.5 + 0.5 tanh(x / 2) would lose them for very negative x.
     """
-    positive = np.real(x) > 0
-    e = np.exp(np.where(positive, -x, x))  # exp(-|x|)
-    return np.where(positive, 1, e) / (1 + e)
+    with np.errstate(over="ignore"):  # exp(-x) may reach inf: 1 / (1 + inf) = 0 is right
+        return 1 / (1 + np.exp(-x))
 
 
 def softplus(x):
     """Smooth ReLU: log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)); its slope is sigma(x)."""
-    positive = np.real(x) > 0
-    return np.where(positive, x, 0) + np.log1p(np.exp(np.where(positive, -x, x)))
+    return np.maximum(x, 0) + np.log1p(np.exp(np.minimum(x, -x)))
 
 
 def log_sigmoid(x):
@@ -79,8 +79,8 @@ def relu(x):
 
 
 def leaky_relu(x, negative_slope=0.01):
-    """Rectifier that leaks: x where x > 0, else negative_slope * x."""
-    return np.where(np.real(x) > 0, x, negative_slope * x)
+    """Rectifier that leaks: x where x > 0, else negative_slope * x, with a slope in 0..1."""
+    return np.maximum(x, negative_slope * x)
 
 
 def gelu(x):
@@ -170,13 +170,15 @@ class LeakyReLU(Activation):
     """y = x where x > 0, else negative_slope x; y' = 1 where x > 0, else negative_slope."""
 
     def __init__(self, negative_slope=0.01):
+        if not 0 <= negative_slope < 1:
+            raise ConfigError(f"negative_slope must lie in 0..1 (1 excluded), got {negative_slope}")
         self.negative_slope = negative_slope
 
     def function(self, x):
         return leaky_relu(x, self.negative_slope)
 
     def derivative(self, x, y):
-        return np.where(x > 0, 1, self.negative_slope).astype(x.dtype)
+        return np.maximum((x > 0).astype(x.dtype), self.negative_slope)
 
 
 class Softplus(Activation):
