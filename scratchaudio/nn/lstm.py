@@ -112,7 +112,9 @@ class LSTM(Recurrent):
         # The factors of dh and dc do not wait for step t + 1: find them for all steps at once,
         # each written over an array that is not needed any more.
         keep = f.copy()
-        factor_o = tanh_c * o * (1 - o)
+        factor_o = 1 - o
+        factor_o *= o
+        factor_o *= tanh_c
         tanh_c *= tanh_c
         dc_from_dh = np.subtract(1, tanh_c, out=tanh_c)
         dc_from_dh *= o

@@ -101,8 +101,7 @@ def run(layers, owner, x, states, lengths):
     dtype = np.result_type(x, layers[0].Wx.value)
     a = np.empty((T, G, len(layers), B, H), dtype)
     for n, layer in enumerate(layers):
-        share = (x.reshape(B * T, -1) @ layer.Wx.value + layer.b.value).reshape(B, T, G, H)
-        a[:, :, n] = _in_reading_order(share, n, lengths).transpose(1, 2, 0, 3)
+        a[:, :, n] = _in_reading_order(_input_share(layer, x), n, lengths).transpose(1, 2, 0, 3)
     initial = _stack_states(layers, states, B, dtype)
     frozen = None if padding is None else padding.T[:, None, :, None]  # (T, 1, B, 1)
     h, *others = layers[0].steps(layers, a, *initial, frozen)  # h (T + 1, N, B, H)
@@ -163,6 +162,14 @@ def stacked_Wh(layers):
     H, G = layers[0].n_hidden, layers[0].n_gates
     split = [layer.Wh.value.reshape(H, G, H).swapaxes(0, 1) for layer in layers]
     return np.stack(split, axis=1)
+
+
+def _input_share(layer, x):
+    """What x adds to the gates of all steps, in one matmul: (B, T, D) -> (B, T, G, H)."""
+    B, T, D = x.shape
+    share = x.reshape(B * T, D) @ layer.Wx.value
+    share += layer.b.value
+    return share.reshape(B, T, layer.n_gates, layer.n_hidden)
 
 
 def _rows(da, n):

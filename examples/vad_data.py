@@ -1,0 +1,139 @@
+"""The recordings of the voice activity demo, and the noise and rooms put around them.
+
+The committed recordings are clean, so that the truth is known exactly. Every noisy one is made
+here, when it is needed, from a seed. Shared by train_vad.py, evaluate_vad.py and detect_voice.py.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scratchaudio import dsp
+from scratchaudio.errors import AudioFileError, ConfigError
+from scratchaudio.io import load
+from scratchaudio.models import vad
+
+SOUNDS = Path(__file__).parent.parent / "sounds" / "vad"
+
+# The detector never hears the kinds of the test set while it learns or is tuned.
+TEST_NOISES = ("impacts", "music", "rain", "traffic")
+TRAIN_NOISES = tuple(kind for kind in (*dsp.NOISES, "babble") if kind not in TEST_NOISES)
+TEST_SNRS = (20, 10, 5, 0)  # dB over the active speech
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A clean recording with its truth: samples (N,) at 16 kHz, segments [(start, end)] in s."""
+
+    name: str
+    samples: np.ndarray
+    segments: list
+
+    @property
+    def labels(self):
+        """(T,) bool: which frames are speech."""
+        n_frames = 1 + len(self.samples) // vad.HOP_LENGTH
+        return vad.segments_to_frames(self.segments, n_frames)
+
+    @property
+    def active(self):
+        """(N,) bool: which samples are speech."""
+        return sample_mask(self.segments, len(self.samples))
+
+
+def sample_mask(segments, n_samples):
+    """[(start, end)] in seconds -> (n_samples,) bool."""
+    active = np.zeros(n_samples, bool)
+    for start, end in segments:
+        active[round(start * vad.SAMPLE_RATE) : round(end * vad.SAMPLE_RATE)] = True
+    return active
+
+
+def read_segments(path):
+    """Read a label file: CSV with a header and rows `start,end` in seconds."""
+    path = Path(path)
+    try:
+        with path.open(newline="") as file:
+            return [(float(row["start"]), float(row["end"])) for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        problem = "no such label file; one is needed beside each recording"
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"rows must be start,end in seconds, with that header: {error}"
+    raise AudioFileError(f"{path}: {problem}")
+
+
+def load_split(split, folder=SOUNDS):
+    """Read all recordings of "train", "validation" or "test", with their labels."""
+    if split not in SPLITS:
+        raise ConfigError(f"split must be one of {SPLITS}, got {split!r}")
+    recordings = []
+    for labels in sorted((Path(folder) / split).glob("*.csv")):
+        sound = next(path for path in labels.parent.glob(labels.stem + ".*") if path != labels)
+        samples, sr = load(sound)
+        if sr != vad.SAMPLE_RATE or samples.ndim != 1:
+            raise AudioFileError(f"{sound}: must be mono at {vad.SAMPLE_RATE} Hz, has {sr} Hz")
+        recordings.append(Recording(labels.stem, samples, read_segments(labels)))
+    if not recordings:
+        raise AudioFileError(f"{Path(folder) / split}: no labelled recordings here")
+    return recordings
+
+
+# Noise and rooms ---------------------------------------------------------------------------------
+
+
+def make_noise(kind, n_samples, voices, rng):
+    """Noise of a kind by name; babble is made of `voices`, a list of (N,) speech signals."""
+    if kind == "babble":
+        return dsp.babble(n_samples, vad.SAMPLE_RATE, voices, rng)
+    return dsp.NOISES[kind](n_samples, vad.SAMPLE_RATE, rng)
+
+
+def noisy(recording, kind, snr_db, voices, rng):
+    """One recording in noise of one kind at a stated SNR: (N,)."""
+    noise = make_noise(kind, len(recording.samples), voices, rng)
+    return dsp.mix_at_snr(recording.samples, noise, snr_db, recording.active)[0]
+
+
+def varied(recording, voices, rng):
+    """Draw one training example from a clean recording: samples (N,) and labels (T,).
+
+    What makes a detector work on voices and rooms it never heard is variety: another length, pace
+    and voice (played faster or slower), room, noise of one or two kinds, bandwidth and level.
+    """
+    # A piece of 4 to 30 s, played at 0.85 to 1.2 times the speed.
+    n = int(rng.uniform(4, 30) * vad.SAMPLE_RATE)
+    start = rng.integers(0, max(1, len(recording.samples) - n))
+    x = recording.samples[start : start + n]
+    active = recording.active[start : start + n]
+    if rng.random() < 0.5:
+        speed = rng.uniform(0.85, 1.2)
+        read = np.arange(0, len(x) - 1, speed)
+        active = active[read.astype(int)]
+        x = np.interp(read, np.arange(len(x)), x).astype(np.float32)
+    x = x * dsp.db_to_amplitude(rng.uniform(-6, 6))
+
+    if rng.random() < 0.5:
+        room = dsp.room_impulse_response(
+            rt60=rng.uniform(0.1, 0.9), sr=vad.SAMPLE_RATE, rng=rng, drr_db=rng.uniform(-3, 12)
+        )
+        x = dsp.reverberate(x, room)
+
+    kinds = rng.choice(TRAIN_NOISES, size=rng.choice([1, 2]), replace=False)
+    noise = sum(
+        make_noise(kind, len(x), voices, rng) * dsp.db_to_amplitude(rng.uniform(-10, 0))
+        for kind in kinds
+    )
+    if active.any() and rng.random() < 0.97:
+        x = dsp.mix_at_snr(x, noise, rng.uniform(-5, 30), active)[0]
+    else:  # nobody speaks at all
+        x, active = 0.05 * noise, np.zeros_like(active)
+
+    if rng.random() < 0.25:
+        x = dsp.bandlimit(x, vad.SAMPLE_RATE, rng.uniform(60, 400), rng.uniform(3000, 7500))
+    level = dsp.db_to_amplitude(rng.uniform(-45, -10)) / np.sqrt(np.mean(x**2))
+    centres = np.arange(1 + len(x) // vad.HOP_LENGTH) * vad.HOP_LENGTH
+    return (level * x).astype(np.float32), active[np.minimum(centres, len(x) - 1)]

@@ -1,0 +1,47 @@
+"""Trained models: from a checkpoint file to a model ready for use."""
+
+from pathlib import Path
+
+from scratchaudio.checkpoint import load_checkpoint
+from scratchaudio.errors import CheckpointError, ConfigError
+from scratchaudio.models.vad import VoiceActivityDetector
+
+FOLDER = Path(__file__).parent / "pretrained"
+PRETRAINED = ("vad",)  # the files of FOLDER that ship with the package
+CLASSES = {model_class.__name__: model_class for model_class in (VoiceActivityDetector,)}
+
+
+def load_model(path):
+    """Build the model that a checkpoint holds, with its best weights, in evaluation mode.
+
+    The class and the constructor's arguments stand in the checkpoint, which is verified first.
+
+    Raises
+    ------
+    CheckpointError : the file is missing, damaged, or holds no model of this library
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint.model_class not in CLASSES:
+        raise CheckpointError(
+            f"{path} holds a {checkpoint.model_class}; models here are {sorted(CLASSES)}"
+        )
+    try:
+        model = CLASSES[checkpoint.model_class](**checkpoint.settings)
+    except TypeError as error:
+        raise CheckpointError(f"{path}: its settings do not fit its class: {error}") from error
+    checkpoint.restore(model, best=bool(checkpoint.best))
+    return model.eval()
+
+
+def load_pretrained(name):
+    """Load a model that ships with the package: "vad", the voice activity detector.
+
+    Examples
+    --------
+    >>> model = load_pretrained("vad")
+    >>> model.bidirectional
+    True
+    """
+    if name not in PRETRAINED:
+        raise ConfigError(f"name must be one of {PRETRAINED}, got {name!r}")
+    return load_model(FOLDER / f"{name}.npz")
