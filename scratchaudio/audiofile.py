@@ -66,10 +66,9 @@ def _check_wav_format(path, fmt):
     plain = {1: (8, 16, 24, 32), 3: (32, 64), 6: (8,), 7: (8,)}  # PCM, float, A-law, mu-law
     if tag not in plain:
         return  # compressed: the fields mean something else
-    width = (bits + 7) // 8
     if (
-        width * 8 not in plain[tag]
-        or frame_bytes != channels * width
+        bits not in plain[tag]
+        or frame_bytes != channels * bits // 8
         or bytes_per_second != sr * frame_bytes
     ):
         raise unreadable(

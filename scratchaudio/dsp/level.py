@@ -23,12 +23,8 @@ import math
 import numpy as np
 from scipy.signal import lfilter
 
-from scratchaudio.errors import (
-    ConfigError,
-    ShapeError,
-    require_positive_integer,
-    require_signal,
-)
+from scratchaudio.dsp.stft import PAD_MODES, frame
+from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer, require_signal
 
 # Level over time ------------------------------------------------------------------------------
 
@@ -49,7 +45,7 @@ def rms(*, y=None, S=None, frame_length=2048, hop_length=512, center=True, pad_m
     frame_length : N, samples a frame; for S the n_fft it was made with
     hop_length : samples from one frame to the next; for y only
     center : pad y by frame_length // 2 on both sides, so that frame t is centred at t * hop_length
-    pad_mode : how to pad: "constant" (zeros), "edge", "reflect", "symmetric" or "wrap"
+    pad_mode : how to pad: "constant" (zeros), "edge", "reflect", ...: `stft.PAD_MODES`
 
     Returns
     -------
@@ -62,7 +58,6 @@ def rms(*, y=None, S=None, frame_length=2048, hop_length=512, center=True, pad_m
     array([[1., 1., 1., 1.]])
     """
     require_positive_integer("frame_length", frame_length)
-    require_positive_integer("hop_length", hop_length)
     if (y is None) == (S is None):
         raise ConfigError("give rms exactly one of y (a waveform) and S (a magnitude spectrogram)")
     if S is not None:
@@ -70,17 +65,11 @@ def rms(*, y=None, S=None, frame_length=2048, hop_length=512, center=True, pad_m
 
     y = require_signal("y", y)
     if center:
-        modes = ("constant", "edge", "reflect", "symmetric", "wrap")
-        if pad_mode not in modes:
-            raise ConfigError(f"pad_mode must be one of {', '.join(modes)}; got {pad_mode!r}")
+        if pad_mode not in PAD_MODES:
+            raise ConfigError(f"pad_mode must be one of {', '.join(PAD_MODES)}; got {pad_mode!r}")
         y = np.pad(y, [(0, 0)] * (y.ndim - 1) + [(frame_length // 2,) * 2], mode=pad_mode)
-    if y.shape[-1] < frame_length:
-        raise ShapeError(
-            f"y has {y.shape[-1]} samples, fewer than one frame of frame_length={frame_length}"
-        )
-    frames = np.lib.stride_tricks.sliding_window_view(y, frame_length, axis=-1)
-    frames = frames[..., ::hop_length, :]  # (..., T, frame_length), a view
-    power = np.einsum("...tn,...tn->...t", frames, frames) / frame_length
+    frames = frame(y, frame_length=frame_length, hop_length=hop_length)  # (..., frame_length, T)
+    power = np.einsum("...nt,...nt->...t", frames, frames) / frame_length  # copies no frame
     return np.sqrt(power)[..., None, :]  # (..., 1, T)
 
 
