@@ -18,7 +18,7 @@ louder one. So the sounds of a group are brought to one loudness *at the player*
 measured ever sees that gain, and the page states it for every sound.
 
 Sounds are stored as 16-bit FLAC: every current browser decodes it, it has exactly as many samples
-as the signal (MP3 and AAC add silence at both ends), and it is a half to two thirds of a WAV.
+as the signal (MP3 and AAC add silence at both ends), and it is smaller than WAV.
 
 N samples, sr sampling rate in Hz. The look is `report_assets/page.css`, what happens on a click or
 a key is `report_assets/page.js`; both are copied into the page as they are.

@@ -179,8 +179,11 @@ def test_headings_cannot_leave_out_a_level():
         page.heading("Deep", level=3)
     page.heading("Section")
     page.heading("Deeper", level=3)
-    with pytest.raises(ConfigError, match="from 2 to 4"):
+    with pytest.raises(ConfigError, match="from 2 to 4 .* got 1"):
         page.heading("Title again", level=1)
+    page.heading("Section")
+    with pytest.raises(ConfigError, match="from 2 to 3 .* got 4"):
+        page.heading("Too deep", level=4)
 
 
 def test_contrast_is_that_of_wcag_aa():
@@ -385,6 +388,16 @@ def test_gains_make_a_group_equally_loud_and_never_clip(seed, n_sounds, with_cli
     assert not free or min(free) >= report.LOWEST_LUFS - 1e-6
 
 
+def test_a_group_goes_down_together_for_a_peak_but_not_for_ever():
+    """A sound of -20 LUFS whose peak is 1 allows -21 LUFS; one of -40 LUFS is left behind."""
+    flat, peaky, click = np.full(9, 0.1), np.array([1.0, 0.1]), np.array([0.0, -1.0])
+    assert player_gains([flat], [-30]) == pytest.approx([10 ** (10 / 20)])
+    gains = player_gains([flat, peaky], [-30, -20])
+    assert gains == pytest.approx([10 ** (9 / 20), 10 ** (-1 / 20)])
+    gains = player_gains([flat, peaky, click], [-30, -20, -40])
+    assert gains == pytest.approx([10 ** (-2 / 20), 10 ** (-12 / 20), 10 ** (-1 / 20)])
+
+
 def test_gains_of_silence_and_of_one_gain_for_all():
     loud, soft, silent = noise(1, 0.3, 1), noise(1, 0.003, 2), np.zeros(SR)
     levels = [loudness(x, SR) for x in (loud, soft, silent)]
@@ -412,16 +425,16 @@ def test_players_hold_the_sound_times_the_gain_that_they_state(channels, match):
     page = Report("Title")
     page.players(sounds, SR, "Two.", match_loudness=match)
     outline = Outline(page.html())
+    plain = [np.squeeze(x).astype(np.float64) for x in sounds.values()]
+    gains = player_gains(plain, [loudness(x, SR) for x in plain], match)
     levels = []
-    for (label, x), audio, stated in zip(
-        sounds.items(), outline.all("audio"), outline.all("span", "gain"), strict=True
+    for label, x, gain, audio, stated in zip(
+        sounds, plain, gains, outline.all("audio"), outline.all("span", "gain"), strict=True
     ):
-        assert np.array_equal(x, copies[label]), "the sound itself must stay as it is"
+        assert np.array_equal(sounds[label], copies[label]), "the sound itself must stay as it is"
         y, sr = decoded(audio)
-        x = np.squeeze(x).astype(np.float64)
         assert sr == SR and y.shape == x.shape
-        gain = (y * x).sum() / (x * x).sum()
-        assert np.abs(y - gain * x).max() <= 1.001 * 0.5 / 32768 + 1e-6, "more than rounding"
+        assert np.abs(y - gain * x).max() <= 0.5001 / 32768, "more than rounding to 16 bits"
         stated_db = float(stated["text"].removesuffix(" dB").replace("\u2212", "-"))
         assert abs(20 * math.log10(gain) - stated_db) <= 0.06
         levels.append(loudness(y, SR))

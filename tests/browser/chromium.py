@@ -16,23 +16,26 @@ MISSING = "The page tests need Chromium: install it with `sudo apt-get install c
 KEYS = {" ": 32, "Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}  # Windows key codes
 
 
+def find_chromium():
+    """The path of the browser, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 class Chromium:
     """One browser process; `open` gives a page in it."""
 
     def __init__(self, profile):
-        names = ("chromium", "chromium-browser", "google-chrome")
-        program = next(filter(None, map(shutil.which, names)), None)
-        if program is None:
-            raise FileNotFoundError(MISSING)
         ours, theirs = socket.socketpair()
 
         def connect():  # in the child, before the browser starts
             os.dup2(theirs.fileno(), 3)
-            os.dup2(theirs.fileno(), 4)
+            os.set_inheritable(3, True)  # it may have been 3 already, which dup2 leaves as it is
+            os.dup2(3, 4)
 
         self.process = subprocess.Popen(
             [
-                program,
+                find_chromium(),
                 "--headless=new",
                 "--remote-debugging-pipe",
                 f"--user-data-dir={profile}",
@@ -89,9 +92,10 @@ class Chromium:
         try:
             self.send("Browser.close")
             self.process.wait(10)
-        finally:
-            self.process.kill()  # no effect once it has ended
+        except (OSError, subprocess.TimeoutExpired):
+            self.process.kill()
             self.process.wait()
+        finally:
             self.socket.close()
 
 
