@@ -20,6 +20,7 @@ SOUNDS = Path(__file__).parent.parent / "sounds" / "vad"
 # The detector never hears the kinds of the test set while it learns or is tuned.
 TEST_NOISES = ("impacts", "music", "rain", "traffic")
 TRAIN_NOISES = tuple(kind for kind in (*dsp.NOISES, "babble") if kind not in TEST_NOISES)
+VALIDATION_NOISES = ("babble", "clicks", "modulated", "wind")  # of the kinds trained on
 TEST_SNRS = (20, 10, 5, 0)  # dB over the active speech
 
 SPLITS = ("train", "validation", "test")

@@ -1,0 +1,381 @@
+"""How good is the detector? The network beside two energy detectors, on voices it never heard.
+
+    python examples/evaluate_vad.py                                the shipped checkpoint
+    python examples/evaluate_vad.py --checkpoint out/vad.npz       your own
+
+Every test voice is put into four kinds of noise that no training example had, at 20, 10, 5 and
+0 dB. Each method gets one threshold, tuned on the validation voices, and then everything is
+measured on the same frames. You will see ROC and precision/recall curves, tables by noise level
+with 95 % intervals, and one recording with what each method found; you will hear what each keeps
+and what it throws away. All of it is written to one page, and the numbers to a CSV beside it.
+"""
+
+import argparse
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from vad_data import SOUNDS, TEST_NOISES, TEST_SNRS, VALIDATION_NOISES, load_split, noisy
+
+from scratchaudio import metrics, plot
+from scratchaudio.models import load_pretrained, vad
+from scratchaudio.models.energy_vad import adaptive_energy_score, energy_score
+from scratchaudio.models.pretrained import load_model
+from scratchaudio.nn import sigmoid
+from scratchaudio.report import Report
+
+# %% Settings
+OUT = Path("out/index.html")
+SHOWN_SNR = 5  # dB: the recording on the page
+SHOWN_NOISE = "traffic"
+SHOWN_SECONDS = 15
+N_RESAMPLES = 1000  # test sets drawn for each interval
+BATCH_SIZE = 16
+SEED = 2
+
+ENERGY = {"energy": energy_score, "adaptive energy": adaptive_energy_score}
+
+
+# %% Test sets and scores
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A recording in noise with its truth."""
+
+    name: str
+    kind: str
+    snr_db: int
+    samples: np.ndarray  # (N,)
+    labels: np.ndarray  # (T,) bool
+
+
+def mixtures(recordings, kinds, rng):
+    """Make every recording in every kind of noise at every level."""
+    voices = [recording.samples for recording in recordings]
+    return [
+        Mixture(r.name, kind, snr_db, noisy(r, kind, snr_db, voices, rng), r.labels)
+        for r in recordings
+        for kind in kinds
+        for snr_db in TEST_SNRS
+    ]
+
+
+def network_scores(model, sounds):
+    """Speech logits of each mixture, (T,) each; several at a time, since all are equally long."""
+    model.eval()
+    logits = []
+    for first in range(0, len(sounds), BATCH_SIZE):
+        batch = [model.normalized_features(m.samples) for m in sounds[first : first + BATCH_SIZE]]
+        logits += list(model.forward(np.stack(batch)))
+    return logits
+
+
+def energy_scores(score, sounds):
+    """Scores in dB of each mixture by one of the energy detectors, (T,) each."""
+    return [score(mixture.samples) for mixture in sounds]
+
+
+# %% Measures
+
+
+@dataclass(frozen=True)
+class Result:
+    """All measures of one method on some mixtures; intervals are of 95 %, by recording."""
+
+    auc: float
+    auc_interval: tuple
+    average_precision: float
+    precision: float
+    recall: float
+    f1: float
+    f1_interval: tuple
+    confusion: np.ndarray  # [[TN, FP], [FN, TP]]
+
+
+def measure(sounds, scores, threshold, rng):
+    """Measure one method; mixtures of one recording share a voice, so they are drawn together."""
+    names = sorted({mixture.name for mixture in sounds})
+    labels, grouped = [], []
+    for name in names:
+        mine = [k for k, mixture in enumerate(sounds) if mixture.name == name]
+        labels.append(np.concatenate([sounds[k].labels for k in mine]))
+        grouped.append(np.concatenate([scores[k] for k in mine]))
+    calls = [score >= threshold for score in grouped]
+    y_true, y_score, y_call = (np.concatenate(arrays) for arrays in (labels, grouped, calls))
+
+    def interval(statistic, tables):
+        return metrics.bootstrap_ci(statistic, tables, n_resamples=N_RESAMPLES, rng=rng)
+
+    return Result(
+        metrics.roc_auc_score(y_true, y_score),
+        interval(metrics.auc_of_counts, metrics.score_counts(labels, grouped)),
+        metrics.average_precision_score(y_true, y_score),
+        metrics.precision_score(y_true, y_call),
+        metrics.recall_score(y_true, y_call),
+        metrics.f1_score(y_true, y_call),
+        interval(metrics.f1_of_counts, metrics.confusion_counts(labels, calls)),
+        metrics.confusion_matrix(y_true, y_call),
+    )
+
+
+def evaluate(networks, sounds_folder=SOUNDS, seed=SEED):
+    """Score all methods on the validation and test sets.
+
+    Parameters
+    ----------
+    networks : {name: VoiceActivityDetector}
+
+    Returns
+    -------
+    test : list of Mixture
+    scores : {method: list of (T,) scores, one for each mixture}
+    thresholds : {method: float}, the best F1 on the validation set
+    results : {(method, snr_db or "all"): Result}
+    """
+    rng = np.random.default_rng(seed)
+    validation = mixtures(load_split("validation", sounds_folder), VALIDATION_NOISES, rng)
+    test = mixtures(load_split("test", sounds_folder), TEST_NOISES, rng)
+    y_validation = np.concatenate([mixture.labels for mixture in validation])
+    scores, thresholds, results = {}, {}, {}
+    for method in (*networks, *ENERGY):
+        start = time.perf_counter()
+        function, *argument = (
+            (network_scores, networks[method]) if method in networks
+            else (energy_scores, ENERGY[method])
+        )  # fmt: skip
+        thresholds[method] = metrics.best_f1_threshold(
+            y_validation, np.concatenate(function(*argument, validation))
+        )
+        scores[method] = function(*argument, test)
+        for snr_db in ("all", *TEST_SNRS):
+            chosen = [k for k, m in enumerate(test) if snr_db in ("all", m.snr_db)]
+            results[method, snr_db] = measure(
+                [test[k] for k in chosen],
+                [scores[method][k] for k in chosen],
+                thresholds[method],
+                np.random.default_rng(seed),
+            )
+        pooled = results[method, "all"]
+        print(
+            f"{method:>24}: AUC {pooled.auc:.4f}  F1 {pooled.f1:.4f}  "
+            f"({time.perf_counter() - start:.0f} s)",
+            flush=True,
+        )
+    return test, scores, thresholds, results
+
+
+# %% The page and the table
+
+
+def write_scores(path, results, thresholds):
+    """Write every measure to a CSV: one row for each method and level."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [
+                "method",
+                "snr_db",
+                "threshold",
+                "auc",
+                "auc_low",
+                "auc_high",
+                "average_precision",
+                "precision",
+                "recall",
+                "f1",
+                "f1_low",
+                "f1_high",
+                "true_negatives",
+                "false_positives",
+                "false_negatives",
+                "true_positives",
+            ]
+        )
+        for (method, snr_db), r in results.items():
+            numbers = (
+                thresholds[method], r.auc, *r.auc_interval, r.average_precision,
+                r.precision, r.recall, r.f1, *r.f1_interval,
+            )  # fmt: skip
+            counts = r.confusion.ravel().tolist()
+            writer.writerow([method, snr_db, *(f"{n:.4f}" for n in numbers), *counts])
+
+
+def add_results(page, test, scores, results):
+    """Curves of all methods, then their measures at each noise level."""
+    methods = list(scores)
+    y_true = np.concatenate([mixture.labels for mixture in test])
+    page.heading("All thresholds at once")
+    page.text(
+        "Each method gives every 10 ms frame a score; a threshold turns scores into decisions. "
+        "A low threshold finds all speech and much noise, a high one the opposite. The curves "
+        "show every threshold, on all test recordings together."
+    )
+    _, ax = plot.subplots(height=4.2)
+    _, ax_pr = plot.subplots(height=4.2)
+    for method in methods:
+        y_score = np.concatenate(scores[method])
+        fpr, tpr, _ = metrics.roc_curve(y_true, y_score)
+        plot.roc(*thinned(fpr, tpr), label=method, ax=ax)
+        precision, recall, _ = metrics.precision_recall_curve(y_true, y_score)
+        plot.precision_recall(*thinned(precision, recall), label=method, ax=ax_pr)
+    with page.side_by_side():
+        page.figure(
+            ax,
+            "ROC: up is speech found, right is noise taken for speech. The area under the curve "
+            "(AUC) is the chance that a speech frame scores above a noise frame.",
+            "ROC curves of all methods on one set of axes; the networks are nearest the corner.",
+        )
+        page.figure(
+            ax_pr,
+            "Precision against recall: of what was called speech, how much is; of all speech, "
+            "how much was found.",
+            "Precision-recall curves of all methods on one set of axes.",
+        )
+
+    page.heading("Noise level by noise level")
+    page.text(
+        "Here each method has one threshold, tuned on the validation voices. Intervals are of "
+        "95 %, from resampling whole recordings: frames of one voice are not independent."
+    )
+    share = y_true.mean()
+    for label, name in (("auc", "AUC"), ("f1", "F1")):
+        _, ax = plot.subplots(height=3.0)
+        for method in methods:
+            rows = [results[method, snr_db] for snr_db in TEST_SNRS]
+            plot.by_snr(
+                TEST_SNRS,
+                [getattr(r, label) for r in rows],
+                [getattr(r, f"{label}_interval") for r in rows],
+                label=method,
+                ylabel=f"{name} (0 to 1)",
+                ax=ax,
+            )
+        caption = f"{name} at each noise level, with its interval."
+        if label == "f1":
+            caption += f" Calling every frame speech gives {2 * share / (1 + share):.2f}."
+        page.figure(ax, caption, f"{name} of each method at 20, 10, 5 and 0 dB.")
+    header = ["method", "AUC", "AUC 95 %", "AP", "precision", "recall", "F1", "F1 95 %"]
+    for snr_db in ("all", *TEST_SNRS):
+        rows = []
+        for method in methods:
+            r = results[method, snr_db]
+            rows.append(
+                [method, r.auc, span(r.auc_interval), r.average_precision,
+                 r.precision, r.recall, r.f1, span(r.f1_interval)]
+            )  # fmt: skip
+        where = "all noise levels together" if snr_db == "all" else f"{snr_db} dB"
+        page.table(rows, header, f"Measures at {where}", best={"AUC": max, "AP": max, "F1": max})
+    page.heading("What kind of mistakes?")
+    for snr_db in ("all", *TEST_SNRS):
+        figure, axes = plot.subplots(1, len(methods), height=2.3)
+        for ax, method in zip(axes, methods, strict=True):
+            plot.confusion(results[method, snr_db].confusion, ax=ax)
+            ax.set_title(method, fontsize=9)
+        where = "all noise levels together" if snr_db == "all" else f"{snr_db} dB"
+        page.figure(
+            figure,
+            f"Frames by truth (rows) and decision (columns), {where}.",
+            f"Confusion matrices of all methods, {where}.",
+        )
+
+
+def add_example(page, test, scores, thresholds):
+    """One recording: what each method found in it, to see and to hear."""
+    shown = next(k for k, m in enumerate(test) if (m.kind, m.snr_db) == (SHOWN_NOISE, SHOWN_SNR))
+    mixture = test[shown]
+    sr, n = vad.SAMPLE_RATE, SHOWN_SECONDS * vad.SAMPLE_RATE
+    x, truth = mixture.samples[:n], mixture.labels[: SHOWN_SECONDS * vad.FRAME_RATE]
+    found = {}
+    for method in scores:
+        calls = scores[method][shown][: len(truth)] >= thresholds[method]
+        found[method] = vad.frames_to_segments(vad.decide(calls.astype(float)))
+    network = next(iter(scores))
+
+    page.heading("One recording, to see and to hear")
+    page.text(
+        f"`{mixture.name}` in {mixture.kind} noise at {mixture.snr_db} dB. Decisions are smoothed "
+        "alike for all methods: gaps under 0.15 s filled, pieces under 0.1 s dropped."
+    )
+    figure, axes = plot.subplots(len(found) + 1, height=1.6, sharex=True)
+    for ax, (method, segments) in zip(axes, found.items(), strict=False):
+        plot.waveform(x, sr, ax=ax)
+        plot.segments(vad.frames_to_segments(truth), label="truth", lane=(0.5, 1), ax=ax)
+        plot.segments(segments, label=method, color=plot.SKY, lane=(0, 0.5), ax=ax)
+    plot.probabilities(
+        sigmoid(scores[network][shown][: len(truth)]),
+        truth,
+        threshold=float(sigmoid(thresholds[network])),
+        ax=axes[-1],
+    )
+    page.figure(
+        figure,
+        f"The waveform with the truth (upper half) and what each method found (lower half); last "
+        f"the probability that {network} gives.",
+        "Waveforms with shaded truth and detections, and the network's probability over time.",
+    )
+    kept = {method: vad.keep_segments(x, sr, segments) for method, segments in found.items()}
+    page.players(
+        {"noisy recording": x} | {f"kept by {method}": y for method, y in kept.items()},
+        sr,
+        "What each method keeps. Words that start late or end early were missed.",
+        segments={f"kept by {m}": s for m, s in found.items()},
+        match_loudness=False,
+    )
+    page.players(
+        {f"thrown away by {method}": x - y for method, y in kept.items()},
+        sr,
+        "The complement: what each method throws away. You should hear noise alone.",
+        match_loudness=False,
+    )
+
+
+def thinned(x, y, n=500):
+    """Keep about n points of a curve, spread evenly along its length: no difference to see."""
+    length = np.cumsum(np.hypot(np.diff(x, prepend=x[0]), np.diff(y, prepend=y[0])))
+    kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], n)).clip(0, len(x) - 1))
+    return x[kept], y[kept]
+
+
+def span(interval):
+    """Write an interval as text."""
+    return f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def write_page(path, test, scores, thresholds, results, opening=None):
+    """Write the page, and beside it the CSV; `opening(page)` may add something at the top."""
+    page = Report(
+        "Finding speech in noise",
+        "A recurrent network written by hand in NumPy, beside two energy detectors",
+    )
+    names = {mixture.name for mixture in test}
+    page.text(
+        f"{len(names)} voices that were never trained on, {len(test)} recordings of 30 s: each "
+        f"voice in {', '.join(TEST_NOISES)} noise, which no training example had, at "
+        f"{', '.join(str(snr_db) for snr_db in TEST_SNRS)} dB."
+    )
+    if opening:
+        opening(page)
+    add_example(page, test, scores, thresholds)
+    add_results(page, test, scores, results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.save(path, overwrite=True)
+    write_scores(path.with_suffix(".csv"), results, thresholds)
+    print(f"wrote {path} and {path.with_suffix('.csv')}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, help="your own instead of the shipped one")
+    parser.add_argument("--sounds", type=Path, default=SOUNDS)
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--seed", type=int, default=SEED)
+    args = parser.parse_args()
+    model = load_model(args.checkpoint) if args.checkpoint else load_pretrained("vad")
+    write_page(args.out, *evaluate({"network": model}, args.sounds, args.seed))
+
+
+if __name__ == "__main__":
+    main()
