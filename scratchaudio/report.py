@@ -80,6 +80,7 @@ class Report:
     def heading(self, text, level=2):
         """Add a heading; level 2 opens a section, 3 a section inside it, and so on down to 4."""
         _require_text("heading", text)
+        require_positive_integer("level", level)
         deepest = min(self._headings[-1][0] + 1, 4) if self._headings else 2
         if not 2 <= level <= deepest:
             raise ConfigError(
@@ -117,7 +118,7 @@ class Report:
     # Pictures and numbers --------------------------------------------------------------------
 
     def figure(self, figure, caption, alt):
-        """Add a matplotlib figure, drawn sharply: as SVG, or as PNG if that is much smaller.
+        """Add a matplotlib figure, sharp on every screen: as SVG, or as PNG if that is lighter.
 
         Draw at most 7 inches wide for a phone: a figure is never shown at less than half its
         size, and a wider one scrolls sideways inside its card.
@@ -155,6 +156,8 @@ class Report:
         """
         _require_text("caption", caption)
         rows, header, best = [list(row) for row in rows], list(header), best or {}
+        if not header:
+            raise ShapeError(f"header of table {caption!r} must name at least one column, got none")
         for index, row in enumerate(rows):
             if len(row) != len(header):
                 raise ShapeError(
@@ -166,25 +169,10 @@ class Report:
             name: _cell_text(choose(_numbers(rows, header, name, caption)), digits)
             for name, choose in best.items()
         }
-        # Numbers stand below each other digit by digit only when they are aligned to the right.
-        numeric = [
-            j > 0 and all(re.match(r"[-+\u2212]?\.?\d|\u2013$|$", row[j]) for row in texts)
-            for j in range(len(header))
-        ]
-        css = [' class="number"' if is_number else "" for is_number in numeric]
-        lines = [f'<th scope="col"{css[j]}>{_inline(name)}</th>' for j, name in enumerate(header)]
-        lines = ["<thead><tr>" + "".join(lines) + "</tr></thead>", "<tbody>"]
-        for row in texts:
-            cells = [f'<th scope="row">{_inline(row[0])}</th>']
-            for j, text in enumerate(row[1:], start=1):
-                is_best = best_texts.get(header[j]) == text
-                content = f"<strong>{_inline(text)}</strong>" if is_best else _inline(text)
-                cells.append(f"<td{css[j]}>{content}</td>")
-            lines.append("<tr>" + "".join(cells) + "</tr>")
         self._parts.append(
             f'<div class="card table scroll" role="group" aria-label="{_attribute(caption)}">\n'
-            f"<table>\n<caption>{_inline(caption)}</caption>\n" + "\n".join(lines) + "\n"
-            "</tbody>\n</table>\n</div>"
+            f"<table>\n<caption>{_inline(caption)}</caption>\n"
+            f"{_table_rows(texts, header, best_texts)}\n</table>\n</div>"
         )
 
     # Sounds ----------------------------------------------------------------------------------
@@ -236,7 +224,7 @@ class Report:
         self._parts.append(
             f'<figure class="players" role="group" aria-label="{_attribute(caption)}">\n'
             '<div class="cards">\n' + "\n".join(cards) + "\n</div>\n"
-            f'<figcaption>{_inline(caption)} <small class="facts">{facts}</small></figcaption>\n'
+            f"<figcaption>{_inline(caption)} <small>{facts}</small></figcaption>\n"
             "</figure>"
         )
 
@@ -261,7 +249,7 @@ class Report:
             '<meta name="color-scheme" content="light dark">\n'
             '<link rel="icon" href="data:,">\n'
             f"<title>{html.escape(self.title)}</title>\n<style>\n{css}</style>\n"
-            "<noscript><style>.play, .wave, .facts { display: none; }</style></noscript>\n"
+            "<noscript><style>.icon, kbd, .seek, .time { display: none; }</style></noscript>\n"
             f"</head>\n<body>\n<header>\n<h1>{_inline(self.title)}</h1>\n{subtitle}</header>\n"
             f"{self._contents()}<main>\n" + "\n".join(self._parts) + "\n</main>\n"
             f"<footer>Made with scratchaudio {scratchaudio.__version__}. "
@@ -390,11 +378,31 @@ def player_gains(sounds, levels, match_loudness=True):
 # Pieces of HTML ----------------------------------------------------------------------------------
 
 
+def _table_rows(texts, header, best_texts):
+    """The head and the body of a table of strings."""
+    # Numbers stand below each other digit by digit only when they are aligned to the right.
+    number = re.compile(r"[-+\u2212]?\.?\d|\u2013$|$")
+    css = [
+        ' class="number"' if j > 0 and all(number.match(row[j]) for row in texts) else ""
+        for j in range(len(header))
+    ]
+    names = [f'<th scope="col"{css[j]}>{_inline(name)}</th>' for j, name in enumerate(header)]
+    lines = ["<thead><tr>" + "".join(names) + "</tr></thead>", "<tbody>"]
+    for row in texts:
+        cells = [f'<th scope="row">{_inline(row[0])}</th>']
+        for j, text in enumerate(row[1:], start=1):
+            is_best = best_texts.get(header[j]) == text
+            content = f"<strong>{_inline(text)}</strong>" if is_best else _inline(text)
+            cells.append(f"<td{css[j]}>{content}</td>")
+        lines.append("<tr>" + "".join(cells) + "</tr>")
+    return "\n".join([*lines, "</tbody>"])
+
+
 def _player(key, label, x, sr, gain, level, wave, longest):
     """The card of one sound: button, waveform to seek on, time, gain, and the sound itself."""
     name = _attribute(label)
     if level == -math.inf:
-        shown, why = "silent", "This sound is silent."
+        shown, why = "silent", "No part of this sound reaches \u221270 LUFS."
     else:
         shown = f"{20 * math.log10(gain):+.1f} dB".replace("-", "\u2212")
         why = f"Gain at this player only. The sound itself has {level:.1f} LUFS."

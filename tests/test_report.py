@@ -306,6 +306,8 @@ def test_table_errors():
     page = Report("Title")
     with pytest.raises(ShapeError, match=r"rows\[1\] of table 'T' has 1 cells, header has 2"):
         page.table([["a", 1], ["b"]], ["x", "y"], "T")
+    with pytest.raises(ShapeError, match="header of table 'T' must name at least one column"):
+        page.table([], [], "T")
     with pytest.raises(ConfigError, match=r"best names 'z', but the columns of 'T' are \['x', 'y'"):
         page.table([["a", 1]], ["x", "y"], "T", best={"z": max})
     with pytest.raises(ConfigError, match="best names 'y', a column of table 'T' without numbers"):
