@@ -35,6 +35,11 @@ N_RESAMPLES = 1000  # test sets drawn for each interval
 BATCH_SIZE = 16
 SEED = 2
 
+COLUMNS = (
+    *("method", "snr_db", "threshold", "auc", "auc_low", "auc_high", "average_precision"),
+    *("precision", "recall", "f1", "f1_low", "f1_high"),
+    *("true_negatives", "false_positives", "false_negatives", "true_positives"),
+)
 ENERGY = {"energy": energy_score, "adaptive energy": adaptive_energy_score}
 
 
@@ -174,26 +179,7 @@ def write_scores(path, results, thresholds):
     """Write every measure to a CSV: one row for each method and level."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            [
-                "method",
-                "snr_db",
-                "threshold",
-                "auc",
-                "auc_low",
-                "auc_high",
-                "average_precision",
-                "precision",
-                "recall",
-                "f1",
-                "f1_low",
-                "f1_high",
-                "true_negatives",
-                "false_positives",
-                "false_negatives",
-                "true_positives",
-            ]
-        )
+        writer.writerow(COLUMNS)
         for (method, snr_db), r in results.items():
             numbers = (
                 thresholds[method], r.auc, *r.auc_interval, r.average_precision,
