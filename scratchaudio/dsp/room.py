@@ -72,11 +72,13 @@ def room_impulse_response(rt60, sr, rng=None, *, drr_db=5.0):
     K = math.ceil(rt60 * sr) + 1
     t = np.arange(K) / sr
     reverberant = _diffuse_tail(rt60, sr, t, rng)
-    # An echo is as strong as some milliseconds of the tail around it, all in one sample.
+    # An echo carries the energy of 5 ms of the tail around it in one sample. The tail, whose power
+    # falls with exp(-13.8 t / rt60), begins 13.8 times as strong as it is in the mean.
     echoes = np.unique((sr * rng.uniform(0.002, min(0.08, rt60), size=8)).astype(int))
-    strength = np.sqrt(np.square(reverberant).mean() * 0.005 * sr)
-    decay = 10 ** (-3 * t[echoes] / rt60)
-    reverberant[echoes] += strength * decay * rng.uniform(-1, 1, len(echoes))
+    strength = np.sqrt(13.8 * np.square(reverberant).mean() * 0.005 * sr)
+    signs = rng.choice([-1, 1], len(echoes))
+    gains = signs * rng.uniform(0.3, 1, len(echoes)) * 10 ** (-3 * t[echoes] / rt60)
+    reverberant[echoes] += strength * gains
     reverberant[0] = 0
 
     gain = 10 ** (-drr_db / 20) / np.sqrt(np.square(reverberant).sum())
