@@ -261,7 +261,7 @@ class Report:
         """Write the page to `path`, whole or not at all; its folder is made if it is missing."""
         path = Path(path)
         if path.exists() and not overwrite:
-            raise ConfigError(f"{path} exists already; overwrite=True replaces it")
+            raise ConfigError(f"cannot write {path}: it exists; pass overwrite=True to replace it")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:

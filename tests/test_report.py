@@ -224,7 +224,9 @@ def test_save_makes_the_folder_and_refuses_to_overwrite(tmp_path):
     path = tmp_path / "new" / "folder" / "index.html"
     page = Report("First")
     page.save(path)
-    with pytest.raises(ConfigError, match=r"index\.html exists already; overwrite=True"):
+    with pytest.raises(
+        ConfigError, match=r"cannot write .*index\.html: it exists; pass overwrite=True"
+    ):
         Report("Second").save(path)
     assert path.read_text(encoding="utf-8") == page.html()
     Report("Second").save(path, overwrite=True)
