@@ -9,9 +9,9 @@ costs.
 
 import librosa
 import numpy as np
+from timing import ratio
 
 from scratchaudio import dsp
-from timing import ratio
 
 SR, SECONDS = 22050, 60
 
