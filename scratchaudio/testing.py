@@ -101,7 +101,7 @@ class _Case:
         self.may_vanish, self.feature_axis, self.time_axis = may_vanish, feature_axis, time_axis
         self.rng = rng
         self.seed = int(rng.integers(2**32))
-        layer = self.layer()
+        layer = factory(rng=np.random.default_rng(self.seed))
         if not isinstance(layer, Layer):
             raise ConfigError(f"factory must make a Layer, it made a {type(layer).__name__}")
         self.name = type(layer).__name__

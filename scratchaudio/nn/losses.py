@@ -133,7 +133,7 @@ def _mean(loss, gradient, valid):
 
     `gradient` has the axes of `loss`, and may have one more: the classes.
     """
-    n = np.count_nonzero(valid)
+    n = int(np.count_nonzero(valid))  # an np.int64 would turn float32 into float64
     if n < valid.size:
         loss = np.where(valid, loss, 0)
         gradient = np.where(
