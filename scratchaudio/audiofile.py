@@ -7,7 +7,8 @@ A file is a container: pieces, each with a name or number and a length, around t
             A damaged sample cannot be told from a right one.
     Ogg     pages of (flags, number, CRC-32, lengths, body), around Vorbis (.ogg) or Opus: any
             damaged bit breaks a checksum, any lost page the numbering, and the last page is marked.
-    FLAC    frames behind a header with the MD5 of all samples, computed along while decoding.
+    FLAC    frames behind a header with the MD5 of all samples, computed along while decoding; the
+            rate stands in the header and again in every frame.
 
 Each check raises an `AudioFileError` naming the file, the byte and the reason.
 """
@@ -121,6 +122,34 @@ def check_ogg(path, file):
             )
         expected[serial] = number + 1
         (unfinished.discard if kind & 4 else unfinished.add)(serial)
+
+
+_FLAC_RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
+
+
+def check_flac(path, file):
+    """Hold the rate in a FLAC's header, which nothing guards, against that of its first frame."""
+    file.seek(8)
+    streaminfo = file.read(34).ljust(34, b"\0")
+    stated = int.from_bytes(streaminfo[10:13], "big") >> 4
+    position, last = 4, False
+    while not last:  # metadata blocks: 1 bit "last", 7 bits type, 24 bits length, body
+        file.seek(position)
+        block = file.read(4)
+        if len(block) < 4:
+            raise unreadable(path, f"it is truncated: it ends at byte {position} before any sound")
+        last = bool(block[0] & 128)
+        position += 4 + int.from_bytes(block[1:], "big")
+    file.seek(position)
+    frame = file.read(16).ljust(16, b"\0")  # sync 16 bits, block size 4, rate 4, ...
+    code = frame[2] & 15
+    after = 4 + max(1, 8 - (frame[4] ^ 0xFF).bit_length())  # behind the number, coded as in UTF-8
+    after += {6: 1, 7: 2}.get(frame[2] >> 4, 0)  # and behind the block size, if it stands here
+    coded = int.from_bytes(frame[after : after + 2], "big")
+    special = {12: 1000 * (coded >> 8), 13: coded, 14: 10 * coded}
+    rate = special[code] if code in special else _FLAC_RATES[code % 15]
+    if rate not in (0, stated):
+        raise unreadable(path, f"its header says {stated} Hz, its first frame {rate} Hz")
 
 
 class FlacProof:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile as sf
 
-from scratchaudio.audiofile import FlacProof, check_ogg, check_wav, unreadable
+from scratchaudio.audiofile import FlacProof, check_flac, check_ogg, check_wav, unreadable
 from scratchaudio.dsp.resample import resample
 from scratchaudio.errors import (
     AudioFileError,
@@ -171,6 +171,8 @@ def _open(path):
                 check_wav(path, file, status.st_size)
             elif head[:4] == b"OggS":
                 check_ogg(path, file)
+            elif head[:4] == b"fLaC":
+                check_flac(path, file)
         file = _Stream(path)
     except AudioFileError:
         raise

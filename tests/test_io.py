@@ -293,6 +293,21 @@ def test_flac_samples_are_held_against_their_digest(tmp_path):
     assert "its samples are damaged: their MD5 is" in refusal(tmp_path / "x.flac")
 
 
+@pytest.mark.parametrize("sr", [8000, 11025, 16000, 44100, 96000, 12_000, 70_010, 300_000])
+def test_the_rate_of_a_flac_is_held_against_its_first_frame(tmp_path, sr):
+    path = tmp_path / "x.flac"
+    save(path, sound(1, 5000)[0], sr)
+    assert load(path)[1] == sr
+    if sr == 300_000:
+        return  # more than a frame can state
+    whole = path.read_bytes()
+    for byte, bit in [(18, 3), (19, 0), (20, 4)]:
+        damaged = bytearray(whole)
+        damaged[byte] ^= 1 << bit
+        path.write_bytes(damaged)
+        assert f"its first frame {sr} Hz" in refusal(path)
+
+
 def test_ogg_checksum_is_that_of_its_specification():
     """RFC 3533: generator 0x04c11db7, initial value and final XOR 0, bit by bit."""
     data = np.random.default_rng(0).bytes(57)
@@ -435,6 +450,7 @@ def test_damaged_files_are_right_or_refused(tmp_path):
                     assert sr == literal[1], where
             else:
                 np.testing.assert_array_equal(x, bases[name][1], err_msg=where)
+                assert sr == 16000, where
         assert time.perf_counter() - start <= 2, f"{where} took long"
     assert right >= 0.05 * (right + refused), "the mutations must leave some files readable"
     assert refused >= 0.3 * (right + refused), "the mutations must damage"
