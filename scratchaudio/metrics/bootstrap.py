@@ -6,8 +6,8 @@ at how the measure scatters over them.
 
 What is drawn must be what is independent. Frames are not: 3000 frames of one recording share its
 voice, its noise and its room, and neighbours 10 ms apart are almost copies. Drawing frames would
-pretend to 150 000 witnesses where there are 50 recordings, and give an interval many times too
-narrow. So whole recordings are drawn.
+pretend to 150 000 witnesses where there are 50 recordings, and give an interval several times
+too narrow. So whole recordings are drawn.
 
 A thousand new test sets need no thousand sorts. F1 and AUC depend on a test set only through counts
 that ADD UP over recordings, so each recording is summarised once by a table of counts, and a new

@@ -320,6 +320,11 @@ def test_best_f1_threshold_beats_every_other(case):
     assert metrics.f1_score(y_true, y_score >= best) == highest
 
 
+def test_of_equally_good_thresholds_the_highest_is_taken():
+    y_true, y_score = [1, 0, 0, 1], [0.9, 0.7, 0.5, 0.3]  # F1 is 2/3 at 0.9 and at 0.3
+    assert metrics.best_f1_threshold(y_true, y_score) == 0.9
+
+
 # Odd but valid input -----------------------------------------------------------------------------
 
 
