@@ -320,7 +320,7 @@ def babble(n, sr, voices, rng=None):
                 f"voices[{index}] must be one channel of at least 0.1 s ({sr // 10} samples), "
                 f"got shape {np.shape(voice)}"
             )
-    talkers = rng.permutation(np.arange(max(rng.integers(4, 9), 4)) % len(voices))
+    talkers = np.resize(rng.permutation(len(voices)), rng.integers(4, 9))
     x = np.zeros(n, np.float32)
     for talker in talkers:
         gain = 10 ** (rng.uniform(-6, 6) / 20)

@@ -150,9 +150,9 @@ def test_music_plays_semitones():
 
 
 def test_chirps_lie_where_birds_sing():
-    x = NOISES["birds"](20 * SR, SR, 1)
-    f, power = welch(x, SR, nperseg=1024)
-    assert power[(f > 1300) & (f < 7200)].sum() >= 0.9 * power.sum()
+    for seed in range(6):
+        f, power = welch(NOISES["birds"](20 * SR, SR, seed), SR, nperseg=1024)
+        assert power[(f > 1300) & (f < 7200)].sum() >= 0.95 * power.sum()
 
 
 # Babble ---------------------------------------------------------------------------------------
@@ -163,21 +163,28 @@ def voices(count, seconds=3, seed=0):
     rng = np.random.default_rng(seed)
     t = np.arange(seconds * SR) / SR
     pitches = 400 + 100 * np.arange(count)
-    return [rng.uniform(0.01, 1) * np.sin(2 * np.pi * p * t) for p in pitches], pitches
+    return [10 ** rng.uniform(-2, 0) * np.sin(2 * np.pi * p * t) for p in pitches], pitches
 
 
 def talkers_heard(x, pitches):
     f, power = welch(x, SR, nperseg=4096)
-    return [power[np.abs(f - pitch) < 20].max() > 1e-3 * power.max() for pitch in pitches]
+    lines = np.array([power[np.abs(f - pitch) < 20].max() for pitch in pitches])
+    return lines > 0.03 * lines.max()  # 15 dB; they may differ by 12
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_babble_has_at_least_four_talkers_at_like_levels(seed):
+def test_babble_has_four_to_eight_talkers_at_like_levels_and_all_get_a_turn():
     pool, pitches = voices(10)
-    x = dsp.babble(10 * SR, SR, pool, rng=seed)
-    assert x.shape == (10 * SR,) and x.dtype == np.float32
-    assert abs(np.square(x, dtype=float).mean() - 1) <= 1e-6
-    assert 4 <= sum(talkers_heard(x, pitches)) <= 8
+    turns = np.zeros(10, int)
+    counts = set()
+    for seed in range(20):
+        x = dsp.babble(4 * SR, SR, pool, rng=seed)
+        assert x.shape == (4 * SR,) and x.dtype == np.float32
+        assert abs(np.square(x, dtype=float).mean() - 1) <= 1e-6
+        heard = talkers_heard(x, pitches)
+        counts.add(int(heard.sum()))
+        turns += heard
+    assert counts == {4, 5, 6, 7, 8}
+    assert turns.min() >= 3
 
 
 @settings(max_examples=20)
@@ -189,7 +196,7 @@ def test_babble_of_few_voices_lets_each_speak(count, n, seed):
     assert x.shape == (n,)
     assert abs(np.square(x, dtype=float).mean() - 1) <= 1e-6
     if n > SR:
-        assert all(talkers_heard(x, pitches))
+        assert talkers_heard(x, pitches).all()
     for voice, copy in zip(pool, before, strict=True):
         np.testing.assert_array_equal(voice, copy)
 
