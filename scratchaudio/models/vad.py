@@ -220,7 +220,13 @@ class VadStream:
         """Take (N,) samples at 16 kHz; return the probabilities of the frames now complete."""
         if self.finished:
             raise ConfigError("this stream is finished; make a new VadStream")
-        self.buffer = np.concatenate([self.buffer, np.asarray(chunk, np.float32)])
+        chunk = np.asarray(chunk)
+        if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
+            raise ShapeError(
+                f"chunk must be floating-point samples of shape (N,), got {chunk.dtype} of shape "
+                f"{chunk.shape}"
+            )
+        self.buffer = np.concatenate([self.buffer, chunk])
         n_frames = 1 + (len(self.buffer) - N_FFT) // HOP_LENGTH
         if n_frames < 1:
             return np.empty(0, np.float32)

@@ -1,0 +1,265 @@
+"""The detector: features, gradients, stream and segments."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchaudio.errors import CheckpointError, ConfigError, ShapeError
+from scratchaudio.models import VadStream, VoiceActivityDetector, load_pretrained, vad
+from scratchaudio.models.energy_vad import adaptive_energy_score, energy_score
+from scratchaudio.models.pretrained import load_model
+from scratchaudio.nn import Adam, bce_with_logits
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def small(bidirectional=False, seed=0, n_layers=2):
+    return VoiceActivityDetector("log_mel", 5, n_layers, bidirectional, rng=seed)
+
+
+def speechlike(n, seed=0):
+    """Bursts of a buzz in faint noise."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(n) / vad.SAMPLE_RATE
+    buzz = np.sign(np.sin(2 * np.pi * 140 * t)) * (np.sin(2 * np.pi * 0.8 * t) > 0)
+    return (0.1 * buzz + 0.003 * rng.standard_normal(n)).astype(np.float32)
+
+
+# Features -----------------------------------------------------------------------------------------
+
+
+def test_a_frame_looks_at_25_ms_around_its_centre():
+    """A click at sample n is seen by just the frames whose window covers it."""
+    x = np.zeros(8000, np.float32)
+    x[4003] = 1
+    energy = np.exp(vad.log_mel_features(x)).sum(axis=1)
+    seen = np.flatnonzero(energy > 1e-6)
+    assert seen.tolist() == [24, 25, 26]  # |160 t - 4003| < 200
+
+
+def test_features_have_one_row_every_10_ms():
+    for n in (1, 159, 160, 161, 16000):
+        x = speechlike(n)
+        assert vad.log_mel_features(x).shape == (1 + n // 160, 40)
+    assert vad.mfcc_features(speechlike(16000)).shape == (101, 39)
+
+
+@given(seed=seeds, gain=st.floats(0.2, 50))
+def test_loudness_does_not_matter_to_normalized_features(seed, gain):
+    x = np.random.default_rng(seed).standard_normal(4000) * 0.1
+    a = vad.remove_mean(vad.log_mel_features(x))
+    b = vad.remove_mean(vad.log_mel_features(gain * x))
+    np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_the_running_mean_equals_its_formula():
+    features = np.random.default_rng(0).standard_normal((12, 3))
+    got = vad.RunningMean(memory=5)(features)
+    mean = np.zeros(3)
+    for t, frame in enumerate(features):
+        rate = max(1 / (t + 1), 1 / 5)
+        mean = mean + rate * (frame - mean)
+        np.testing.assert_allclose(got[t], frame - mean, atol=1e-14)
+    np.testing.assert_allclose(got[3], features[3] - features[:4].mean(axis=0), atol=1e-14)
+
+
+# The network --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_probabilities_have_one_value_a_frame_between_0_and_1(bidirectional):
+    p = small(bidirectional).probabilities(speechlike(4000))
+    assert p.shape == (26,) and p.dtype == np.float32
+    assert (p > 0).all() and (p < 1).all()
+
+
+def test_a_long_recording_in_pieces_is_the_same_as_in_one(monkeypatch):
+    x = speechlike(48000)
+    for bidirectional, tolerance in ((False, 1e-6), (True, 1e-3)):
+        model = small(bidirectional)
+        whole = model.probabilities(x)
+        monkeypatch.setattr(vad, "PIECE_FRAMES", 70)
+        monkeypatch.setattr(vad, "CONTEXT_FRAMES", 60)
+        np.testing.assert_allclose(model.probabilities(x), whole, rtol=0, atol=tolerance)
+        monkeypatch.undo()
+
+
+@given(seed=seeds, n=st.integers(1, 5000), data=st.data())
+def test_the_stream_gives_the_probabilities_of_the_whole_recording(seed, n, data):
+    """Chunks of any size, in double precision: equal to 1e-12."""
+    rng = np.random.default_rng(seed)
+    model = small(seed=1)
+    model.astype(np.float64)
+    x = 0.1 * rng.standard_normal(n)
+    cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=6)))
+    stream = VadStream(model)
+    parts = [stream.feed(chunk) for chunk in np.split(x, cuts)] + [stream.finish()]
+    streamed = np.concatenate(parts)
+    assert streamed.shape == (1 + n // 160,)
+    np.testing.assert_allclose(streamed, model.probabilities(x), rtol=0, atol=1e-12)
+
+
+def test_a_one_way_detector_does_not_hear_the_future():
+    """Frame t looks at samples before 160 t + 200: later ones change nothing at all."""
+    model, x = small(), speechlike(8000)
+    changed = x.copy()
+    changed[4000:] = 0.5
+    t = (4000 - 200) // 160
+    np.testing.assert_array_equal(model.probabilities(x)[:t], model.probabilities(changed)[:t])
+
+
+def test_learns_to_find_bursts():
+    model = VoiceActivityDetector(n_hidden=8, n_layers=1, rng=0)
+    x = speechlike(32000)
+    features = model.normalized_features(x)[None]
+    labels = (np.sin(2 * np.pi * 0.8 * np.arange(features.shape[1]) / 100) > 0)[None]
+    optimizer = Adam(model.parameters(), lr=0.02)
+    losses = []
+    for _ in range(30):
+        model.zero_grad()
+        loss, dlogits = bce_with_logits(model.forward(features), labels.astype(np.float32))
+        model.backward(dlogits)
+        optimizer.step()
+        losses.append(loss)
+    assert losses[-1] < losses[0] / 10, losses[::5]
+
+
+def test_messages():
+    with pytest.raises(ConfigError, match=r"features must be one of \['log_mel', 'mfcc'\]"):
+        VoiceActivityDetector("mel")
+    with pytest.raises(ShapeError, match=r"one channel.*got shape \(2, 500\).*mix the channels"):
+        small().probabilities(np.zeros((2, 500), np.float32))
+    with pytest.raises(ShapeError, match=r"x must be finite, but x\[3\] is nan"):
+        small().probabilities(np.array([0, 0, 0, np.nan], np.float32))
+    with pytest.raises(ShapeError, match="divide integer PCM"):
+        small().probabilities(np.zeros(500, np.int16))
+    with pytest.raises(ConfigError, match="look into the future"):
+        VadStream(small(bidirectional=True))
+    stream = VadStream(small())
+    with pytest.raises(ShapeError, match=r"got int16 of shape \(8,\)"):
+        stream.feed(np.zeros(8, np.int16))
+    stream.finish()
+    with pytest.raises(ConfigError, match="finished"):
+        stream.feed(np.zeros(10))
+    with pytest.raises(ConfigError, match=r"name must be one of \('vad',\), got 'voice'"):
+        load_pretrained("voice")
+    with pytest.raises(CheckpointError, match="missing"):
+        load_model("missing.npz")
+
+
+@pytest.mark.parametrize("n", [1, 100, 16000])
+def test_silence_and_single_samples_are_recordings_too(n):
+    for bidirectional in (False, True):
+        p = small(bidirectional).probabilities(np.zeros(n, np.float32))
+        assert p.shape == (1 + n // 160,) and np.isfinite(p).all()
+    for score in (energy_score, adaptive_energy_score):
+        assert np.isfinite(score(np.zeros(n, np.float32))).all()
+
+
+# Segments -----------------------------------------------------------------------------------------
+
+
+def hysteresis_loop(probabilities, onset, offset):
+    active, state = [], False
+    for p in probabilities:
+        if p >= onset:
+            state = True
+        elif p < offset:
+            state = False
+        active.append(state)
+    return np.array(active)
+
+
+@given(seed=seeds, n=st.integers(1, 60), low=st.floats(0, 1), high=st.floats(0, 1))
+def test_hysteresis_equals_a_loop(seed, n, low, high):
+    offset, onset = sorted([low, high])
+    p = np.round(np.random.default_rng(seed).random(n), 1)
+    np.testing.assert_array_equal(
+        vad.hysteresis(p, onset, offset), hysteresis_loop(p, onset, offset)
+    )
+
+
+def test_gaps_are_filled_before_short_pieces_are_dropped_and_the_rest_is_padded():
+    settings = vad.SegmentSettings(0.5, 0.5, min_silence=0.04, min_speech=0.05, pad=0.02)
+    #         a click   two halves of a word, gap of 3        a real gap of 4
+    p = [0, 0, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0]
+    expected = np.zeros(29, bool)
+    expected[7:19] = True  # 9..16 with pad 2
+    expected[19:28] = True  # 21..25 with pad 2
+    np.testing.assert_array_equal(vad.decide(p, settings), expected)
+
+
+def test_silence_at_the_ends_is_never_filled():
+    settings = vad.SegmentSettings(0.5, 0.5, min_silence=1.0, min_speech=0.0)
+    p = np.array([0, 0, 1, 1, 0])
+    np.testing.assert_array_equal(vad.decide(p, settings), p.astype(bool))
+
+
+@given(seed=seeds, n=st.integers(1, 200))
+def test_frames_to_segments_and_back(seed, n):
+    active = np.random.default_rng(seed).random(n) < 0.4
+    np.testing.assert_array_equal(
+        vad.segments_to_frames(
+            [(start, min(end, n / 100)) for start, end in vad.frames_to_segments(active)], n
+        ),
+        active,
+    )
+
+
+def test_a_frame_is_speech_when_its_centre_is_inside():
+    frames = vad.segments_to_frames([(0.02, 0.05), (0.075, 0.081)], 12)
+    assert np.flatnonzero(frames).tolist() == [2, 3, 4, 8]
+
+
+def test_labels_of_another_file_are_refused():
+    with pytest.raises(ShapeError, match=r"\(3.0, 12.5\) ends behind the recording's end"):
+        vad.segments_to_frames([(0.0, 1.0), (3.0, 12.5)], 1001)
+    with pytest.raises(ShapeError, match=r"0 <= start <= end, got \(2.0, 1.0\)"):
+        vad.segments_to_frames([(2.0, 1.0)], 1001)
+
+
+def test_impossible_segment_settings_are_refused():
+    with pytest.raises(ConfigError, match="offset=0.6, onset=0.5"):
+        vad.SegmentSettings(onset=0.5, offset=0.6)
+    with pytest.raises(ConfigError, match="min_speech must be at least 0 s, got -1"):
+        vad.SegmentSettings(min_speech=-1)
+
+
+@given(seed=seeds, fade=st.floats(0.001, 0.02))
+def test_kept_segments_are_untouched_the_rest_is_silent_and_fades_are_gentle(seed, fade):
+    rng = np.random.default_rng(seed)
+    sr, n = 1000, 2000
+    edges = np.sort(rng.uniform(0.1, 1.9, 4)).round(3)
+    segments = [tuple(edges[:2]), tuple(edges[2:])]
+    gain = vad.keep_segments(np.ones((2, n)), sr, segments, fade)[1]
+    t = np.arange(n) / sr
+    inside = np.zeros(n, bool)
+    near = np.zeros(n, bool)
+    for start, end in segments:
+        inside |= (t >= start) & (t <= end)
+        near |= (t > start - fade) & (t < end + fade)
+    if edges[2] - edges[1] < 2 * fade:
+        near |= (t >= edges[1]) & (t <= edges[2])
+    assert (gain[inside] == 1).all(), "a segment was changed"
+    assert (gain[~near] == 0).all(), "something is left outside the segments and fades"
+    assert np.abs(np.diff(gain)).max() <= np.pi / 2 / (fade * sr) + 1e-9, "a fade clicks"
+
+
+# Baselines ----------------------------------------------------------------------------------------
+
+
+def test_energy_score_is_the_level_in_db():
+    x = np.full(16000, 0.1)
+    np.testing.assert_allclose(energy_score(x)[5:-5], -20, atol=1e-9)
+
+
+def test_adaptive_score_ignores_a_steady_level_and_sees_a_burst():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(5 * 16000)
+    x[3 * 16000 : 3 * 16000 + 8000] *= 10
+    quiet, loud = adaptive_energy_score(0.001 * x), adaptive_energy_score(0.1 * x)
+    np.testing.assert_allclose(quiet, loud, atol=1e-6)
+    assert loud[310:340].min() > 15
+    assert loud[400:].max() < 8, "the hangover must end"
+    assert loud[352:360].min() > 15, "the hangover must hold for 0.15 s"
