@@ -140,6 +140,23 @@ def test_any_valid_setting_reconstructs(n_fft, data, n, channels, seed):
     assert np.abs(back - y).max() <= 1e-10
 
 
+@given(st.integers(1, 64), st.integers(1, 300), st.integers(0))
+def test_a_shorter_length_is_the_beginning_of_the_whole(hop, length, seed):
+    """Frames that begin after `length` are left out, and no others."""
+    X = noise(seed, 33, 300 // hop + 3) + 1j * noise(seed + 1, 33, 300 // hop + 3)
+    settings = {"hop_length": hop, "window": "boxcar"}
+    whole = dsp.istft(X, **settings)
+    assert np.abs(dsp.istft(X, **settings, length=length) - whole[:length]).max() <= 1e-13
+
+
+def test_the_default_hop_is_a_quarter_of_the_window():
+    y = noise(4, 400)
+    X = dsp.stft(y, n_fft=64, win_length=40)
+    np.testing.assert_array_equal(X, dsp.stft(y, n_fft=64, win_length=40, hop_length=10))
+    back = dsp.istft(X, win_length=40, length=400)
+    assert np.abs(back - y).max() <= 1e-12
+
+
 def test_without_length_whole_hops_come_back_and_without_center_all_but_the_faded_ends():
     y = noise(3, 1000)
     back = dsp.istft(dsp.stft(y, n_fft=64, hop_length=30), hop_length=30)
