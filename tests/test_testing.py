@@ -141,6 +141,22 @@ class OwnError(Linear):
         return super().pop_saved()
 
 
+class NeedsItsForward(Linear):
+    def forward(self, x):
+        self.shape = x.shape
+        return super().forward(x)
+
+    def backward(self, dy):
+        shape = self.shape
+        return super().backward(dy).reshape(shape)
+
+
+class KeepsAfterEval(Linear):
+    def train(self, mode=True):
+        self.training = mode
+        return self
+
+
 class NoSizeCheck(Linear):
     def forward(self, x):
         return super().forward(x[..., : self.W.value.shape[0]])
@@ -265,6 +281,8 @@ BROKEN = [
     (SavedForGood, r"'A second backward.*pop_saved"),
     (OwnCache, r"'Forward after eval\(\) keeps no array': it kept self\._saved"),
     (OwnError, r"RuntimeError \(no forward\) came instead of CallOrderError"),
+    (NeedsItsForward, r"'Backward before any forward.*AttributeError .*instead of CallOrderError"),
+    (KeepsAfterEval, r"'Backward after eval\(\) raises CallOrderError': it did not"),
     (NoSizeCheck, r"forward took x of shape \(4, 2, 20\) where \(4, 2, 3\) is right"),
     (PlainSizeError, r"must name 20, which came, and 3"),
     (GlobalRandom, r"W differs between two layers of one seed.*default_rng"),

@@ -51,6 +51,9 @@ class Optimizer:
     def step(self):
         """Move all parameters, in place, by one step."""
         self.t += 1
+        self.lr = float(
+            self.lr
+        )  # an np.float64 would round otherwise than the lr loaded from a file
         update = self.update(self._gather("grad"))  # (P,)
         end = 0
         for parameter in self.parameters:
@@ -128,8 +131,8 @@ class SGD(Optimizer):
         self.m *= self.momentum
         self.m += g
         if self.nesterov:
-            return float(self.lr) * (g + self.momentum * self.m)
-        return float(self.lr) * self.m
+            return self.lr * (g + self.momentum * self.m)
+        return self.lr * self.m
 
 
 class Adam(Optimizer):
@@ -214,7 +217,7 @@ class AdamW(Adam):
 
     def update(self, g):
         step = self.adaptive_step(g)
-        step += float(self.lr * self.weight_decay) * self._gather("value")
+        step += self.lr * self.weight_decay * self._gather("value")
         return step
 
 
