@@ -51,9 +51,7 @@ class Optimizer:
     def step(self):
         """Move all parameters, in place, by one step."""
         self.t += 1
-        self.lr = float(
-            self.lr
-        )  # an np.float64 would round otherwise than the lr loaded from a file
+        self.lr = float(self.lr)  # an np.float64 rounds otherwise than the one loaded later
         update = self.update(self._gather("grad"))  # (P,)
         end = 0
         for parameter in self.parameters:
