@@ -29,7 +29,7 @@ def unreadable(path, reason):
 
 def check_wav(path, file, size):
     """Walk the chunks of a WAV: name (4 bytes), length (4), body, a pad byte after odd lengths."""
-    position, seen = 12, set()
+    position, seen, frame_bytes = 12, set(), 1
     while position < size:
         file.seek(position)
         head = file.read(8).ljust(8, b"\0")
@@ -49,8 +49,14 @@ def check_wav(path, file, size):
                 f"it is truncated: the chunk {name.decode()!r} at byte {position} promises "
                 f"{length} bytes, {max(size - body, 0)} are there",
             )
+        if name == b"data" and length % frame_bytes:
+            raise unreadable(
+                path,
+                f"its {length} bytes of samples at byte {body} are no whole number of frames of "
+                f"{frame_bytes} bytes",
+            )
         if name == b"fmt ":
-            _check_wav_format(path, file.read(min(length, 40)))
+            frame_bytes = _check_wav_format(path, file.read(min(length, 40)))
         seen.add(name)
         position = body + length + length % 2
     if not {b"fmt ", b"data"} <= seen:
@@ -58,7 +64,7 @@ def check_wav(path, file, size):
 
 
 def _check_wav_format(path, fmt):
-    """The numbers of the format chunk say the same twice: hold them against each other."""
+    """The format chunk says the same twice: hold it against itself; return the bytes a frame."""
     if len(fmt) < 16:
         raise unreadable(path, f"its format chunk has {len(fmt)} bytes instead of at least 16")
     tag, channels, sr, bytes_per_second, frame_bytes, bits = struct.unpack_from("<HHIIHH", fmt)
@@ -66,10 +72,10 @@ def _check_wav_format(path, fmt):
         tag = struct.unpack_from("<H", fmt, 24)[0]
     plain = {1: (8, 16, 24, 32), 3: (32, 64), 6: (8,), 7: (8,)}  # PCM, float, A-law, mu-law
     if tag not in plain:
-        return  # compressed: the fields mean something else
+        return 1  # compressed: the fields mean something else
     if (
         bits not in plain[tag]
-        or frame_bytes != channels * bits // 8
+        or not frame_bytes == channels * bits // 8 > 0
         or bytes_per_second != sr * frame_bytes
     ):
         raise unreadable(
@@ -77,6 +83,7 @@ def _check_wav_format(path, fmt):
             f"its header contradicts itself: format {tag}, {channels} channels of {bits} bits at "
             f"{sr} Hz, yet {frame_bytes} bytes a frame and {bytes_per_second} bytes a second",
         )
+    return frame_bytes
 
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

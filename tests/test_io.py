@@ -277,12 +277,45 @@ def test_a_wav_written_to_a_pipe_has_no_length_and_is_read_to_its_end(tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "x.wav")[0], expected)
 
 
-def test_a_wav_header_that_contradicts_itself(tmp_path):
+@pytest.mark.parametrize(
+    ("byte", "value", "says"),
+    [
+        (24, 0x81, "1 channels of 16 bits at 16001 Hz"),  # yet 32000 bytes a second
+        (22, 2, "2 channels of 16 bits at 16000 Hz"),  # yet 2 bytes a frame
+        (34, 8, "1 channels of 8 bits at 16000 Hz"),
+        (34, 15, "1 channels of 15 bits at 16000 Hz"),
+        (20, 3, "format 3, 1 channels of 16 bits"),  # floats of 16 bits
+        (20, 6, "format 6, 1 channels of 16 bits"),  # A-law has 8
+    ],
+)
+def test_a_wav_header_that_contradicts_itself(tmp_path, byte, value, says):
     save(tmp_path / "x.wav", sound(1, 1000)[0], 16000)
     whole = bytearray((tmp_path / "x.wav").read_bytes())
-    whole[24] ^= 1  # 16001 Hz, but still 32000 bytes a second
+    whole[byte] = value
     (tmp_path / "x.wav").write_bytes(whole)
-    assert "its header contradicts itself" in refusal(tmp_path / "x.wav")
+    message = refusal(tmp_path / "x.wav")
+    assert "its header contradicts itself" in message
+    assert says in message
+
+
+@pytest.mark.parametrize("wrong", [-1000, -400, -1, 1, 400])
+def test_a_wav_whose_sizes_do_not_add_up(tmp_path, wrong):
+    save(tmp_path / "x.wav", sound(1, 1000)[0], 16000)
+    whole = bytearray((tmp_path / "x.wav").read_bytes())
+    whole[40:44] = struct.pack("<I", 2000 + wrong)
+    (tmp_path / "x.wav").write_bytes(whole)
+    message = refusal(tmp_path / "x.wav")
+    if wrong == -1:
+        assert "its 1999 bytes of samples at byte 44 are no whole number of frames" in message
+    else:
+        assert "are there" in message if wrong > 0 else "are no chunk: a length" in message
+
+
+def test_a_wav_with_its_samples_twice(tmp_path):
+    save(tmp_path / "x.wav", sound(1, 1000)[0], 16000)
+    whole = (tmp_path / "x.wav").read_bytes()
+    (tmp_path / "x.wav").write_bytes(whole + whole[36:])
+    assert "something was inserted" in refusal(tmp_path / "x.wav")
 
 
 def test_flac_samples_are_held_against_their_digest(tmp_path):
@@ -306,6 +339,31 @@ def test_the_rate_of_a_flac_is_held_against_its_first_frame(tmp_path, sr):
         damaged[byte] ^= 1 << bit
         path.write_bytes(damaged)
         assert f"its first frame {sr} Hz" in refusal(path)
+
+
+@pytest.mark.parametrize("extension", [".ogg", ".opus"])
+def test_every_page_of_an_ogg_is_checked(tmp_path, extension):
+    path = tmp_path / f"x{extension}"
+    save(path, sound(1, 60_000)[0], 16000)
+    whole = path.read_bytes()
+    starts, position = [], 0
+    while position < len(whole):  # 27 bytes, the last of which counts the lengths that follow
+        starts.append(position)
+        count = whole[position + 26]
+        position += 27 + count + sum(whole[position + 27 : position + 27 + count])
+    assert len(starts) >= 4
+    for number, start in enumerate(starts):
+        damaged = bytearray(whole)
+        damaged[start + 27 + whole[start + 26]] ^= 4  # the first byte after the lengths
+        path.write_bytes(damaged)
+        assert f"its page at byte {start} is damaged" in refusal(path)
+        if number > 0:
+            path.write_bytes(whole[:start])
+            assert f"it ends at byte {start} without a page marked as last" in refusal(path)
+    path.write_bytes(whole[: starts[2]] + whole[starts[3] :])
+    assert f"its page at byte {starts[2]} is number 3 where 2 is due" in refusal(path)
+    path.write_bytes(whole + whole[starts[-1] :])
+    assert f"its page at byte {len(whole)} is number" in refusal(path)
 
 
 def test_ogg_checksum_is_that_of_its_specification():
