@@ -30,6 +30,7 @@ LR = 3e-3  # at its highest, after WARMUP_STEPS; falls to 0 along half a cosine
 WARMUP_STEPS = 50
 BATCH_SIZE = 32  # pieces
 PIECE_SECONDS = 4
+MEAN_SHARE = 0.55  # of a recording that `varied` cuts out
 MAX_NORM = 5.0
 SEED = 0
 
@@ -60,6 +61,12 @@ def training_batches(recordings, model, rng):
         yield (x, None, lengths), (target, np.arange(piece) < lengths[:, None])
 
 
+def steps_per_epoch(recordings):
+    """About how many batches an epoch has; the schedule needs to know its end."""
+    seconds = sum(len(recording.samples) for recording in recordings) / vad.SAMPLE_RATE
+    return max(1, int(MEAN_SHARE * seconds / PIECE_SECONDS / BATCH_SIZE))
+
+
 def validation_set(recordings, model):
     """Features (T, D) and labels (T,) of each validation recording in noise, always the same."""
     rng = np.random.default_rng(1)
@@ -70,6 +77,59 @@ def validation_set(recordings, model):
             x = noisy(recording, rng.choice(TRAIN_NOISES), snr_db, voices, rng)
             examples.append((model.normalized_features(x), recording.labels))
     return examples
+
+
+def train(
+    checkpoint=CHECKPOINT,
+    *,
+    sounds=SOUNDS,
+    features=FEATURES,
+    n_hidden=N_HIDDEN,
+    n_layers=N_LAYERS,
+    bidirectional=BIDIRECTIONAL,
+    epochs=EPOCHS,
+    lr=LR,
+    seed=SEED,
+    max_seconds=None,
+    resume=False,
+):
+    """Train a detector; return it with its best weights, and the history of the training."""
+    rng = np.random.default_rng(seed)
+    model = vad.VoiceActivityDetector(features, n_hidden, n_layers, bidirectional, rng)
+    optimizer = Adam(model.parameters(), lr=lr)
+    recordings = load_split("train", sounds)
+    validation = validation_set(load_split("validation", sounds), model)
+    n_steps = epochs * steps_per_epoch(recordings)
+    print(f"training on {len(recordings)} recordings of 30 s, each epoch in new noise and rooms")
+
+    def validate(model):
+        logits = np.concatenate([model.forward(x[None])[0] for x, _ in validation])
+        labels = np.concatenate([labels for _, labels in validation])
+        return {
+            "accuracy": accuracy_score(labels, logits > 0),
+            "auc": roc_auc_score(labels, logits),
+        }
+
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    history = fit(
+        model,
+        optimizer,
+        batches=lambda rng: training_batches(recordings, model, rng),
+        loss_function=bce_with_logits,
+        n_epochs=epochs,
+        rng=rng,
+        validate=validate,
+        monitor="auc",
+        mode="max",
+        schedule=lambda step: cosine_with_warmup(step, lr, n_steps, WARMUP_STEPS),
+        max_norm=MAX_NORM,
+        checkpoint_path=checkpoint,
+        settings=model.settings,
+        resume=resume,
+        max_seconds=max_seconds,
+    )
+    print(f"saved {checkpoint}")
+    return model, history
 
 
 def main():
@@ -85,46 +145,9 @@ def main():
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--max-seconds", type=float, default=None)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    args = parser.parse_args()
-
-    rng = np.random.default_rng(args.seed)
-    model = vad.VoiceActivityDetector(
-        args.features, args.n_hidden, args.n_layers, not args.one_way and BIDIRECTIONAL, rng
-    )
-    optimizer = Adam(model.parameters(), lr=args.lr)
-    recordings = load_split("train", args.sounds)
-    validation = validation_set(load_split("validation", args.sounds), model)
-    seconds = sum(len(recording.samples) for recording in recordings) / vad.SAMPLE_RATE
-    steps = args.epochs * int(seconds * 0.55 / PIECE_SECONDS / BATCH_SIZE)  # pieces vary in length
-    print(f"{len(recordings)} recordings, {seconds:.0f} s of training sounds")
-
-    def validate(model):
-        logits = np.concatenate([model.forward(x[None])[0] for x, _ in validation])
-        labels = np.concatenate([labels for _, labels in validation])
-        return {
-            "accuracy": accuracy_score(labels, logits > 0),
-            "auc": roc_auc_score(labels, logits),
-        }
-
-    args.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    fit(
-        model,
-        optimizer,
-        batches=lambda rng: training_batches(recordings, model, rng),
-        loss_function=bce_with_logits,
-        n_epochs=args.epochs,
-        rng=rng,
-        validate=validate,
-        monitor="auc",
-        mode="max",
-        schedule=lambda step: cosine_with_warmup(step, args.lr, steps, WARMUP_STEPS),
-        max_norm=MAX_NORM,
-        checkpoint_path=args.checkpoint,
-        settings=model.settings,
-        resume=args.resume,
-        max_seconds=args.max_seconds,
-    )
-    print(f"saved {args.checkpoint}")
+    args = vars(parser.parse_args())
+    one_way = args.pop("one_way")
+    train(**args, bidirectional=BIDIRECTIONAL and not one_way)
 
 
 if __name__ == "__main__":

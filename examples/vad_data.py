@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import fft
+from scipy.signal import fftconvolve
 
 from scratchaudio import dsp
 from scratchaudio.errors import AudioFileError, ConfigError
@@ -99,6 +101,59 @@ def noisy(recording, kind, snr_db, voices, rng):
     return dsp.mix_at_snr(recording.samples, noise, snr_db, recording.active)[0]
 
 
+def changed_noise(kind, n_samples, voices, rng):
+    """Noise of a kind, made stranger: played slower or faster, coloured, swelling, cut in pieces.
+
+    Fifteen kinds are few beside what the world holds. What these changes teach is that a sound
+    which begins suddenly, or swells as fast as syllables, need not be speech.
+    """
+    speed = 2 ** rng.uniform(-1, 1) if rng.random() < 0.5 else 1.0
+    n_source = int(n_samples * speed) + 2
+    noise = make_noise(kind, n_source, voices, rng)
+    if speed != 1.0:
+        noise = np.interp(np.arange(n_samples) * speed, np.arange(n_source), noise)
+    noise = noise[:n_samples].astype(np.float32)
+    if rng.random() < 0.5:
+        noise = coloured(noise, rng)
+    if rng.random() < 0.3:
+        noise = noise * slow_envelope(n_samples, rng)
+    if rng.random() < 0.3:
+        noise = noise * in_pieces(n_samples, rng)
+    return noise
+
+
+def coloured(x, rng):
+    """Filter by a random curve: +-12 dB at random frequencies, straight lines between them."""
+    knots = np.sort(rng.uniform(0, 1, 8))
+    gain_db = np.interp(np.linspace(0, 1, 257), knots, rng.uniform(-12, 12, 8))
+    n = fft.next_fast_len(len(x), real=True)
+    spectrum = fft.rfft(x, n)
+    gain = np.interp(np.linspace(0, 256, len(spectrum)), np.arange(257), gain_db)
+    return fft.irfft(spectrum * dsp.db_to_amplitude(gain).astype(np.float32), n)[: len(x)]
+
+
+def slow_envelope(n_samples, rng):
+    """(n_samples,) gains that wander by up to 15 dB, up to 8 times a second."""
+    rate = 2 ** rng.uniform(-2, 3)  # changes a second
+    n_knots = int(n_samples / vad.SAMPLE_RATE * rate) + 2
+    gain_db = rng.uniform(-15, 0, n_knots)
+    t = np.linspace(0, n_knots - 1, n_samples)
+    return (10 ** (np.interp(t, np.arange(n_knots), gain_db) / 20)).astype(np.float32)
+
+
+def in_pieces(n_samples, rng):
+    """(n_samples,) gains that switch between 1 and near 0: sounds come and go, with short fades."""
+    gains = np.zeros(n_samples, np.float32)
+    position, on = 0, rng.random() < 0.5
+    mean_on, mean_off = 2 ** rng.uniform(-3, 2, 2)  # s
+    while position < n_samples:
+        length = int(rng.exponential(mean_on if on else mean_off) * vad.SAMPLE_RATE) + 800
+        gains[position : position + length] = on
+        position, on = position + length, not on
+    fade = np.hanning(2 * int(rng.uniform(0.002, 0.05) * vad.SAMPLE_RATE) + 3)
+    return 0.03 + 0.97 * fftconvolve(gains, fade / fade.sum(), mode="same").clip(0, 1)
+
+
 def varied(recording, voices, rng):
     """Draw one training example from a clean recording: samples (N,) and labels (T,).
 
@@ -123,9 +178,9 @@ def varied(recording, voices, rng):
         )
         x = dsp.reverberate(x, room)
 
-    kinds = rng.choice(TRAIN_NOISES, size=rng.choice([1, 2]), replace=False)
+    kinds = rng.choice(TRAIN_NOISES, size=rng.choice([1, 2, 3]), replace=False)
     noise = sum(
-        make_noise(kind, len(x), voices, rng) * dsp.db_to_amplitude(rng.uniform(-10, 0))
+        changed_noise(kind, len(x), voices, rng) * dsp.db_to_amplitude(rng.uniform(-10, 0))
         for kind in kinds
     )
     if active.any() and rng.random() < 0.97:
