@@ -153,6 +153,7 @@ def test_chirps_lie_where_birds_sing():
     for seed in range(6):
         f, power = welch(NOISES["birds"](20 * SR, SR, seed), SR, nperseg=1024)
         assert power[(f > 1300) & (f < 7200)].sum() >= 0.95 * power.sum()
+        assert power[(f > 100) & (f < 1200)].max() <= 0.01 * power.max()
 
 
 # Babble ---------------------------------------------------------------------------------------
