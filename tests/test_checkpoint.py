@@ -192,13 +192,12 @@ def test_a_model_that_is_float_16_or_read_only_is_saved(path):
 def restore_error(path, **changes):
     model, optimizer, rng = make_run(seed=2)
     arguments = {"model": model, "optimizer": optimizer, "rng": rng, **changes}
-    before = {name: value.copy() for name, value in model.state_dict().items()}
-    state = rng.bit_generator.state
+    model, optimizer, rng = (arguments[name] for name in ("model", "optimizer", "rng"))
+    state = [model.state_dict(), optimizer and optimizer.state_dict(), rng.bit_generator.state]
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path).restore(**arguments)
-    for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name], err_msg="changed in spite of the error")
-    assert rng.bit_generator.state == state, "changed in spite of the error"
+    now = [model.state_dict(), optimizer and optimizer.state_dict(), rng.bit_generator.state]
+    assert repr(now) == repr(state), "something changed in spite of the error"
     return str(caught.value)
 
 
@@ -215,12 +214,10 @@ def test_restore_names_what_differs(path):
     assert "W is (2, 3) float32, expected (2, 4) float32" in message, message
     message = restore_error(path, model=make_run()[0].astype(np.float64))
     assert "W is (2, 3) float32, expected (2, 3) float64" in message, message
-    model.extra, model.c = model.b, Parameter(np.zeros(1))
+    model.c = Parameter(np.zeros(1))
     del model.W
     message = restore_error(path, model=model)
-    assert (
-        "it lacks ['c', 'extra'], it has unknown ['W', 'b']" in message or "lacks ['c']" in message
-    )
+    assert "it lacks ['c'], it has unknown ['W']" in message, message
 
     assert "velocity.0 is (2, 3)" in restore_error(path, optimizer=optimizer)
 
@@ -414,8 +411,9 @@ GOOD_TEXT = json.dumps(GOOD_MANIFEST).encode()
 
 def test_the_frame_around_the_hostile_ones_is_accepted(path):
     """Otherwise the tests below would refuse for the wrong reason."""
-    path.write_bytes(assemble(GOOD_MANIFEST))
-    assert load_checkpoint(path).model_class == "Holder"
+    manifest = {**GOOD_MANIFEST, "arrays": {"model/a": ["<f8", [1]]}}
+    path.write_bytes(assemble(manifest, {"model/a": np.ones(1)}))
+    assert load_checkpoint(path).model == {"a": np.ones(1)}
     path.write_bytes(assemble(GOOD_TEXT))
     load_checkpoint(path)
 
@@ -432,14 +430,14 @@ def npz_with_pickle():
 
 
 def hostile_manifests():
-    """Yield (name, manifest with one thing wrong)."""
+    """Yield (name, manifest with one thing wrong, the arrays that it names where they can be)."""
     good = GOOD_MANIFEST
     for key in good:
-        yield f"no {key}", {k: v for k, v in good.items() if k != key}
-        yield f"{key} is a number", {**good, key: 7.5}
-    yield "one more", {**good, "code": "print()"}
-    yield "true for 1", {**good, "format_version": True}
-    yield "a list", [good]
+        yield f"no {key}", {k: v for k, v in good.items() if k != key}, {}
+        yield f"{key} is a number", {**good, key: 7.5}, {}
+    yield "one more", {**good, "code": "print()"}, {}
+    yield "true for 1", {**good, "format_version": True}, {}
+    yield "a list", [good], {}
     for name in (
         "model/../../x",
         "/etc/passwd",
@@ -449,7 +447,8 @@ def hostile_manifests():
         "model/a.npy\0",
         "other/a",
     ):
-        yield f"array {name!r}", {**good, "arrays": {name: ["<f4", []]}}
+        arrays = {name: np.array(1, np.float32)}
+        yield f"array {name!r}", {**good, "arrays": {name: ["<f4", []]}}, arrays
     entries = {
         "8 TB": ["<f8", [2**40]],
         "beyond int64": ["<f8", [2**62, 4]],
@@ -468,13 +467,13 @@ def hostile_manifests():
         "shape is text": ["<f4", "12"],
     }
     for name, entry in entries.items():
-        yield f"entry {name}", {**good, "arrays": {"model/a": entry}}
+        yield f"entry {name}", {**good, "arrays": {"model/a": entry}}, {"model/a": np.ones(1)}
 
 
 def test_hostile_manifests(path):
     names = []
-    for name, manifest in hostile_manifests():
-        content = assemble(manifest)
+    for name, manifest, arrays in hostile_manifests():
+        content = assemble(manifest, arrays)
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match="run.npz"):
             load_checkpoint(path)
@@ -586,6 +585,7 @@ def test_memory_is_bounded(path):
         "10^5 arrays": (assemble({**GOOD_MANIFEST, "arrays": crowd}), "refused"),
         "20,000 arrays": (assemble({**GOOD_MANIFEST, "arrays": few}, few_arrays), "refused"),
         "wide JSON": (assemble(b"[" + b'{"":0},' * 149_000 + b"0]"), "refused"),
+        "wider JSON": (assemble(b"[" + b'{"":0},' * 600_000 + b"0]"), "refused"),
     }
     for name, (content, expected) in files.items():
         path.write_bytes(content)
@@ -645,8 +645,7 @@ def test_missing_folder_and_a_folder_in_the_way(path, tmp_path):
     path.mkdir()
     with pytest.raises(CheckpointError, match="cannot write .*Is a directory"):
         save_run(path)
-    assert_left = [entry.name for entry in tmp_path.iterdir()]
-    assert assert_left == ["run.npz"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.npz"]
 
 
 def test_interrupt_while_writing_leaves_the_old_file(path, monkeypatch):
@@ -667,10 +666,7 @@ def test_bytes_are_on_the_disk_before_the_name_changes(path, monkeypatch):
     real = {"fsync": os.fsync, "replace": os.replace}
 
     def fsync(descriptor):
-        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
-        acts.append(
-            f"fsync {kind} of {os.fstat(descriptor).st_size} bytes"[: 11 if kind == "file" else 12]
-        )
+        acts.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         real["fsync"](descriptor)
 
     def replace(source, target):
@@ -681,7 +677,7 @@ def test_bytes_are_on_the_disk_before_the_name_changes(path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
     save_run(path)
-    assert [act.strip() for act in acts] == ["fsync file", "replace", "fsync folder"]
+    assert acts == ["file", "replace", "folder"]
 
 
 def test_a_link_is_followed(path, tmp_path):

@@ -17,6 +17,7 @@ from kill_target import make_task, mean_squared_error, train
 from scratchaudio.checkpoint import load_checkpoint
 from scratchaudio.errors import CheckpointError, ConfigError, ShapeError
 from scratchaudio.nn.layer import Layer, Parameter
+from scratchaudio.nn.optim import SGD, Adam, AdamW
 from scratchaudio.training import fit
 
 N_KILLS = int(os.environ.get("SCRATCHAUDIO_KILLS", "40"))
@@ -315,6 +316,20 @@ def test_resumed_run_is_bit_identical(tmp_path, cut):
     np.testing.assert_array_equal(model.W.value, whole_model.W.value)
 
 
+@pytest.mark.parametrize("optimizer_class", [SGD, Adam, AdamW])
+def test_resumed_run_is_bit_identical_with_each_optimiser(tmp_path, optimizer_class):
+    def run(path, n_epochs):
+        model, _, batches, _, rng = make_task()
+        optimizer = optimizer_class(model.parameters(), lr=0.01)
+        options = {"n_epochs": n_epochs, "rng": rng, "checkpoint_path": path, "resume": True}
+        return fit(model, optimizer, batches, mean_squared_error, verbose=False, **options)
+
+    whole = run(tmp_path / "whole.npz", 5)
+    run(tmp_path / "cut.npz", 2)
+    assert run(tmp_path / "cut.npz", 5) == whole
+    assert digest_of(tmp_path / "cut.npz") == digest_of(tmp_path / "whole.npz")
+
+
 def test_resuming_a_finished_or_stopped_run_changes_nothing(tmp_path):
     path = tmp_path / "run.npz"
     model, history = train(path, 4)
@@ -349,23 +364,22 @@ def test_resume_without_a_checkpoint_begins_and_says_so(tmp_path, capsys):
     assert f"resuming {path} after epoch 1" in capsys.readouterr().out
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path, capsys):
+def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     path = tmp_path / "run.npz"
     whole_model, _ = train(tmp_path / "whole.npz", 5)
 
-    def interrupted_loss(prediction, target, count=[0]):  # noqa: B006
-        count[0] += 1
-        if count[0] == 2 * (3 + 1) + 2:  # 3 steps and a validation an epoch: step 2 of epoch 3
+    n_losses = 0
+
+    def interrupted_loss(prediction, target):
+        nonlocal n_losses
+        n_losses += 1
+        if n_losses == 2 * (3 + 1) + 2:  # 3 steps and a validation an epoch: step 2 of epoch 3
             raise KeyboardInterrupt
         return mean_squared_error(prediction, target)
 
-    original = kill_target.mean_squared_error
-    kill_target.mean_squared_error = interrupted_loss
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(path, 5, verbose=True)
-    finally:
-        kill_target.mean_squared_error = original
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(kill_target, "mean_squared_error", interrupted_loss)
+        train(path, 5, verbose=True)
     out = capsys.readouterr().out
     assert "interrupted in epoch 3" in out
     assert f"{path} holds the last whole epoch: go on with resume=True" in out
@@ -429,6 +443,14 @@ class Terminal(io.StringIO):
         return True
 
 
+def what_stands(line):
+    """What a terminal shows in the end: each carriage return writes over what was there."""
+    shown = ""
+    for part in line.split("\r"):
+        shown = part + shown[len(part) :]
+    return shown.rstrip()
+
+
 def test_progress_is_written_over_on_a_terminal(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -440,7 +462,7 @@ def test_progress_is_written_over_on_a_terminal(monkeypatch):
     assert text.count("\n") == 2, "one line stays for each epoch"
     assert "epoch 1/2  step 1  loss 0.5" in text, "in epoch 1 the number of steps is unknown"
     assert re.search(r"epoch 2/2  step [12]/2  loss 0.5 .*left", text)
-    screen = [line.rpartition("\r")[2].rstrip() for line in text.split("\n")[:-1]]
+    screen = [what_stands(line) for line in text.split("\n")[:-1]]
     assert screen == ["epoch 1/2  loss 0.5  f1 0.1235  0:01 left", "epoch 2/2  loss 0.5  f1 0.1235"]
     assert max(len(part) for part in re.split(r"[\r\n]", text)) < 60
 
@@ -453,6 +475,10 @@ def test_progress_on_a_terminal_is_never_noisy(monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     fit_still(n_epochs=4, verbose=True)
     assert max(len(part) for part in re.split(r"[\r\n]", terminal.getvalue())) == 19
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    before = len(terminal.getvalue())
+    fit_still(n_epochs=4, verbose=True)
+    assert "step" not in terminal.getvalue()[before:], "steps within 0.1 s are not shown"
 
 
 def test_time_left(monkeypatch, capsys):
