@@ -35,7 +35,7 @@ MAX_NORM = 5.0
 SEED = 0
 
 
-def training_batches(recordings, model, rng):
+def training_batches(recordings, model, rng, batch_size=BATCH_SIZE):
     """Yield one epoch: each recording once, in a new voice, room and noise, cut into pieces.
 
     Yields ((x (B, T, D), None, lengths (B,)), (labels (B, T), mask (B, T))).
@@ -50,21 +50,21 @@ def training_batches(recordings, model, rng):
             (features[t : t + piece], labels[t : t + piece]) for t in range(0, len(labels), piece)
         ]
     order = rng.permutation(len(pieces))
-    for first in range(0, len(order) - BATCH_SIZE + 1, BATCH_SIZE):
-        batch = [pieces[k] for k in order[first : first + BATCH_SIZE]]
+    for first in range(0, len(order) - batch_size + 1, batch_size):
+        batch = [pieces[k] for k in order[first : first + batch_size]]
         lengths = np.array([len(labels) for _, labels in batch])
-        x = np.zeros((BATCH_SIZE, piece, batch[0][0].shape[1]), np.float32)
-        target = np.zeros((BATCH_SIZE, piece), np.float32)
+        x = np.zeros((batch_size, piece, batch[0][0].shape[1]), np.float32)
+        target = np.zeros((batch_size, piece), np.float32)
         for b, (features, labels) in enumerate(batch):
             x[b, : len(labels)] = features
             target[b, : len(labels)] = labels
         yield (x, None, lengths), (target, np.arange(piece) < lengths[:, None])
 
 
-def steps_per_epoch(recordings):
+def steps_per_epoch(recordings, batch_size):
     """About how many batches an epoch has; the schedule needs to know its end."""
     seconds = sum(len(recording.samples) for recording in recordings) / vad.SAMPLE_RATE
-    return max(1, int(MEAN_SHARE * seconds / PIECE_SECONDS / BATCH_SIZE))
+    return max(1, int(MEAN_SHARE * seconds / PIECE_SECONDS / batch_size))
 
 
 def validation_set(recordings, model):
@@ -89,6 +89,7 @@ def train(
     bidirectional=BIDIRECTIONAL,
     epochs=EPOCHS,
     lr=LR,
+    batch_size=BATCH_SIZE,
     seed=SEED,
     max_seconds=None,
     resume=False,
@@ -99,7 +100,7 @@ def train(
     optimizer = Adam(model.parameters(), lr=lr)
     recordings = load_split("train", sounds)
     validation = validation_set(load_split("validation", sounds), model)
-    n_steps = epochs * steps_per_epoch(recordings)
+    n_steps = epochs * steps_per_epoch(recordings, batch_size)
     print(f"training on {len(recordings)} recordings of 30 s, each epoch in new noise and rooms")
 
     def validate(model):
@@ -114,7 +115,7 @@ def train(
     history = fit(
         model,
         optimizer,
-        batches=lambda rng: training_batches(recordings, model, rng),
+        batches=lambda rng: training_batches(recordings, model, rng, batch_size),
         loss_function=bce_with_logits,
         n_epochs=epochs,
         rng=rng,
@@ -142,6 +143,7 @@ def main():
     parser.add_argument("--one-way", action="store_true", help="read the past only, for streams")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--lr", type=float, default=LR)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--max-seconds", type=float, default=None)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
