@@ -96,7 +96,7 @@ def train(
 ):
     """Train a detector; return it with its best weights, and the history of the training."""
     rng = np.random.default_rng(seed)
-    model = vad.VoiceActivityDetector(features, n_hidden, n_layers, bidirectional, rng)
+    model = vad.VoiceActivityDetector(features, n_hidden, n_layers, bidirectional, rng=rng)
     optimizer = Adam(model.parameters(), lr=lr)
     recordings = load_split("train", sounds)
     validation = validation_set(load_split("validation", sounds), model)

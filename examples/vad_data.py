@@ -122,6 +122,20 @@ def changed_noise(kind, n_samples, voices, rng):
     return noise
 
 
+def background(n_samples, voices, rng):
+    """One noise all the time, or a row of noises that follow each other, each of 1 to 10 s."""
+    if rng.random() < 0.5:
+        return changed_noise(rng.choice(TRAIN_NOISES), n_samples, voices, rng)
+    noise = np.empty(n_samples, np.float32)
+    position = 0
+    while position < n_samples:
+        n = min(int(rng.uniform(1, 10) * vad.SAMPLE_RATE), n_samples - position)
+        part = changed_noise(rng.choice(TRAIN_NOISES), max(n, 8000), voices, rng)[:n]
+        noise[position : position + n] = part * dsp.db_to_amplitude(rng.uniform(-12, 6))
+        position += n
+    return noise
+
+
 def coloured(x, rng):
     """Filter by a random curve: +-12 dB at random frequencies, straight lines between them."""
     knots = np.sort(rng.uniform(0, 1, 8))
@@ -178,10 +192,9 @@ def varied(recording, voices, rng):
         )
         x = dsp.reverberate(x, room)
 
-    kinds = rng.choice(TRAIN_NOISES, size=rng.choice([1, 2, 3]), replace=False)
     noise = sum(
-        changed_noise(kind, len(x), voices, rng) * dsp.db_to_amplitude(rng.uniform(-10, 0))
-        for kind in kinds
+        background(len(x), voices, rng) * dsp.db_to_amplitude(rng.uniform(-10, 0))
+        for _ in range(rng.choice([1, 2]))
     )
     if active.any() and rng.random() < 0.97:
         x = dsp.mix_at_snr(x, noise, rng.uniform(-5, 30), active)[0]

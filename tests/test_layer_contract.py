@@ -53,8 +53,13 @@ LAYERS = {
     ),
     "VoiceActivityDetector": (
         lambda rng: VoiceActivityDetector(n_hidden=2, n_layers=2, rng=rng),
-        [(3, 5, 40)],
+        [(2, 5, 40)],
         {},
+    ),
+    "VoiceActivityDetector with lengths": (
+        lambda rng: VoiceActivityDetector(n_hidden=2, n_layers=1, frames_per_step=3, rng=rng),
+        [(4, 5, 40)],
+        {"keywords": {"lengths": np.array([5, 1, 4, 3])}},
     ),
 }
 

@@ -111,22 +111,36 @@ class VoiceActivityDetector(Layer):
     n_hidden : H, units of each LSTM and direction
     n_layers : LSTM layers
     bidirectional : read both ways (whole recordings), or one way (streams)
+    frames_per_step : K, frames that one step of the LSTM reads side by side and gives logits for:
+        a sequence of T / K steps trains K times as fast, and reaches K times as far back
     rng : seed or Generator for the initial weights
     """
 
-    def __init__(self, features="log_mel", n_hidden=64, n_layers=2, bidirectional=True, rng=None):
+    def __init__(
+        self,
+        features="log_mel",
+        n_hidden=64,
+        n_layers=2,
+        bidirectional=True,
+        frames_per_step=2,
+        rng=None,
+    ):
         if features not in FEATURES:
             raise ConfigError(f"features must be one of {sorted(FEATURES)}, got {features!r}")
         require_positive_integer("n_layers", n_layers)
+        require_positive_integer("frames_per_step", frames_per_step)
         rng = np.random.default_rng(rng)
         self.settings = {
             "features": features,
             "n_hidden": n_hidden,
             "n_layers": n_layers,
             "bidirectional": bidirectional,
+            "frames_per_step": frames_per_step,
         }
         self.bidirectional = bidirectional
-        self.extract, width = FEATURES[features]
+        self.frames_per_step = frames_per_step
+        self.extract, self.n_features = FEATURES[features]
+        width = self.n_features * frames_per_step
         self.recurrent = []
         for _ in range(n_layers):
             if bidirectional:
@@ -135,28 +149,47 @@ class VoiceActivityDetector(Layer):
                 layer = LSTM(width, n_hidden, rng)
             self.recurrent.append(layer)
             width = 2 * n_hidden if bidirectional else n_hidden
-        self.output = Linear(width, 1, rng=rng)
+        self.output = Linear(width, frames_per_step, rng=rng)
 
     def initial_state(self, batch_size):
         """Zeros in the form `forward` takes as `state`: one LSTM state a layer."""
         return [layer.initial_state(batch_size) for layer in self.recurrent]
 
     def forward(self, x, state=None, lengths=None):  # (B, T, D) -> (B, T)
+        if x.ndim != 3 or x.shape[2] != self.n_features or 0 in x.shape:
+            raise ShapeError(
+                f"x of VoiceActivityDetector must have shape (batch, frames, {self.n_features}) "
+                f"with at least one of each, got {x.shape}"
+            )
+        (B, T, D), K = x.shape, self.frames_per_step
+        n_steps = -(-T // K)
+        real = np.arange(n_steps * K) < (T if lengths is None else np.c_[lengths])
+        h = np.zeros((B, n_steps * K, D), x.dtype)  # the last step may lack some frames: zeros
+        np.copyto(h[:, :T], x, where=np.broadcast_to(real[..., :T, None], x.shape))
+        h = h.reshape(B, n_steps, K * D)
+        lengths = None if lengths is None else -(-np.asarray(lengths) // K)
+
         new_state = []
         for k, layer in enumerate(self.recurrent):
             if state is None:
-                x = layer.forward(x, None, lengths)
+                h = layer.forward(h, None, lengths)
             else:
-                x, layer_state = layer.forward(x, state[k], lengths)
+                h, layer_state = layer.forward(h, state[k], lengths)
                 new_state.append(layer_state)
-        logits = self.output.forward(x)[..., 0]
+        logits = self.output.forward(h).reshape(B, n_steps * K)[:, :T]
+        self.save_for_backward(real)
         return logits if state is None else (logits, new_state)
 
     def backward(self, dlogits):  # (B, T) -> (B, T, D)
-        dx = self.output.backward(dlogits[..., None])
+        (real,) = self.pop_saved()
+        (B, T), K = dlogits.shape, self.frames_per_step
+        dh = np.zeros((B, real.shape[-1]), dlogits.dtype)
+        dh[:, :T] = dlogits
+        dh = self.output.backward(dh.reshape(B, -1, K))
         for layer in reversed(self.recurrent):
-            dx = layer.backward(dx)
-        return dx
+            dh = layer.backward(dh)
+        dh = dh.reshape(B, -1, self.n_features) * real[..., None]
+        return dh[:, :T]
 
     def normalized_features(self, x):
         """The network's input for a recording: (N,) at 16 kHz -> (T, D)."""
@@ -192,8 +225,13 @@ class VoiceActivityDetector(Layer):
 class VadStream:
     """A one-way detector that listens: samples in chunks of any size, probabilities out.
 
-    Frame t looks at samples t * 160 - 256 .. t * 160 + 255, so its probability comes 16 ms after
-    its centre. Fed in any chunks, the stream gives the probabilities of the whole recording.
+    Frame t looks at samples t * 160 - 256 .. t * 160 + 255, and waits for the other frames of its
+    step, so with two a step its probability comes 16 to 26 ms after its centre. Fed in any chunks,
+    the stream gives the probabilities of the whole recording.
+
+    Parameters
+    ----------
+    model : VoiceActivityDetector with bidirectional=False and features="log_mel"
 
     Examples
     --------
@@ -201,7 +239,7 @@ class VadStream:
     >>> stream = VadStream(model)
     >>> first = stream.feed(np.zeros(1000, np.float32))
     >>> len(first), len(stream.finish())
-    (5, 2)
+    (4, 3)
     """
 
     def __init__(self, model):
@@ -213,11 +251,24 @@ class VadStream:
         self.model = model.eval()
         self.state = model.initial_state(1)
         self.normalize = RunningMean()
-        self.buffer = np.zeros(N_FFT // 2, np.float32)  # from the start of the next frame on
+        self.samples = np.zeros(N_FFT // 2, np.float32)  # from the start of the next frame on
+        self.frames = np.zeros((0, model.n_features), np.float32)  # of the next step
         self.finished = False
 
     def feed(self, chunk):
-        """Take (N,) samples at 16 kHz; return the probabilities of the frames now complete."""
+        """Take (N,) samples at 16 kHz; return the probabilities of the steps now complete."""
+        self._take(chunk)
+        n = len(self.frames) - len(self.frames) % self.model.frames_per_step
+        return self._probabilities(n)
+
+    def finish(self):
+        """End the recording; return the probabilities of its last frames."""
+        self._take(np.zeros(N_FFT // 2, np.float32))
+        self.finished = True
+        return self._probabilities(len(self.frames))
+
+    def _take(self, chunk):
+        """Turn samples into frames, as far as they are complete."""
         if self.finished:
             raise ConfigError("this stream is finished; make a new VadStream")
         chunk = np.asarray(chunk)
@@ -226,21 +277,20 @@ class VadStream:
                 f"chunk must be floating-point samples of shape (N,), got {chunk.dtype} of shape "
                 f"{chunk.shape}"
             )
-        self.buffer = np.concatenate([self.buffer, chunk])
-        n_frames = 1 + (len(self.buffer) - N_FFT) // HOP_LENGTH
-        if n_frames < 1:
-            return np.empty(0, np.float32)
-        taken = (n_frames - 1) * HOP_LENGTH + N_FFT
-        features = log_mel_features(self.buffer[:taken], center=False)
-        self.buffer = self.buffer[n_frames * HOP_LENGTH :]
-        logits, self.state = self.model.forward(self.normalize(features)[None], self.state)
-        return sigmoid(logits[0])
+        self.samples = np.concatenate([self.samples, chunk])
+        n = 1 + (len(self.samples) - N_FFT) // HOP_LENGTH
+        if n > 0:
+            features = log_mel_features(self.samples[: (n - 1) * HOP_LENGTH + N_FFT], center=False)
+            self.frames = np.concatenate([self.frames, self.normalize(features)])
+            self.samples = self.samples[n * HOP_LENGTH :]
 
-    def finish(self):
-        """End the recording; return the probabilities of its last frames."""
-        last = self.feed(np.zeros(N_FFT // 2, np.float32))
-        self.finished = True
-        return last
+    def _probabilities(self, n):
+        """Probabilities of the first n of the waiting frames."""
+        if n == 0:
+            return np.empty(0, np.float32)
+        logits, self.state = self.model.forward(self.frames[None, :n], self.state)
+        self.frames = self.frames[n:]
+        return sigmoid(logits[0])
 
 
 # From probabilities to segments, and from segments to labels --------------------------------------
