@@ -20,7 +20,7 @@ import numpy as np
 from scratchaudio import dsp, plot
 from scratchaudio.errors import AudioFileError, ScratchAudioError
 from scratchaudio.io import load, save
-from scratchaudio.models import load_pretrained, vad
+from scratchaudio.models import load_pretrained, segmentation, vad
 from scratchaudio.models.pretrained import load_model
 
 # %% Settings
@@ -47,7 +47,9 @@ def detect(path, folder, model, settings, overwrite):
     duration = len(mono) / sr
     segments = [
         (start, min(end, duration))
-        for start, end in vad.frames_to_segments(vad.decide(probabilities, settings))
+        for start, end in segmentation.frames_to_segments(
+            segmentation.decide(probabilities, settings)
+        )
     ]
 
     times = np.arange(len(probabilities)) / vad.FRAME_RATE
@@ -56,7 +58,9 @@ def detect(path, folder, model, settings, overwrite):
     labels = "".join(f"{start:.3f}\t{end:.3f}\tspeech\n" for start, end in segments)
     targets["labels.txt"].write_text(labels)
     draw(targets["png"], mono, sr, probabilities, segments, settings, path.name)
-    save(targets["speech.wav"], vad.keep_segments(x, sr, segments), sr, overwrite=overwrite)
+    save(
+        targets["speech.wav"], segmentation.keep_segments(x, sr, segments), sr, overwrite=overwrite
+    )
     return duration, segments
 
 
@@ -94,7 +98,7 @@ def main():
 
     try:
         model = load_model(args.checkpoint) if args.checkpoint else load_pretrained("vad")
-        settings = vad.SegmentSettings(
+        settings = segmentation.SegmentSettings(
             args.onset, args.offset, args.min_silence, args.min_speech, args.pad
         )
         args.out.mkdir(parents=True, exist_ok=True)

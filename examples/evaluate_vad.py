@@ -20,7 +20,7 @@ import numpy as np
 from vad_data import SOUNDS, TEST_NOISES, TEST_SNRS, VALIDATION_NOISES, load_split, noisy
 
 from scratchaudio import metrics, plot
-from scratchaudio.models import load_pretrained, vad
+from scratchaudio.models import load_pretrained, segmentation, vad
 from scratchaudio.models.energy_vad import adaptive_energy_score, energy_score
 from scratchaudio.models.pretrained import load_model
 from scratchaudio.nn import sigmoid
@@ -277,7 +277,7 @@ def add_example(page, test, scores, thresholds):
     found = {}
     for method in scores:
         calls = scores[method][shown][: len(truth)] >= thresholds[method]
-        found[method] = vad.frames_to_segments(vad.decide(calls.astype(float)))
+        found[method] = segmentation.frames_to_segments(segmentation.decide(calls.astype(float)))
     network = next(iter(scores))
 
     page.heading("One recording, to see and to hear")
@@ -288,7 +288,7 @@ def add_example(page, test, scores, thresholds):
     figure, axes = plot.subplots(len(found) + 1, height=1.6, sharex=True)
     for ax, (method, segments) in zip(axes, found.items(), strict=False):
         plot.waveform(x, sr, ax=ax)
-        plot.segments(vad.frames_to_segments(truth), label="truth", lane=(0.5, 1), ax=ax)
+        plot.segments(segmentation.frames_to_segments(truth), label="truth", lane=(0.5, 1), ax=ax)
         plot.segments(segments, label=method, color=plot.SKY, lane=(0, 0.5), ax=ax)
     plot.probabilities(
         sigmoid(scores[network][shown][: len(truth)]),
@@ -302,7 +302,9 @@ def add_example(page, test, scores, thresholds):
         f"the probability that {network} gives.",
         "Waveforms with shaded truth and detections, and the network's probability over time.",
     )
-    kept = {method: vad.keep_segments(x, sr, segments) for method, segments in found.items()}
+    kept = {
+        method: segmentation.keep_segments(x, sr, segments) for method, segments in found.items()
+    }
     page.players(
         {"noisy recording": x} | {f"kept by {method}": y for method, y in kept.items()},
         sr,

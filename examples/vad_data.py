@@ -15,7 +15,7 @@ from scipy.signal import fftconvolve
 from scratchaudio import dsp
 from scratchaudio.errors import AudioFileError, ConfigError
 from scratchaudio.io import load
-from scratchaudio.models import vad
+from scratchaudio.models import segmentation, vad
 
 SOUNDS = Path(__file__).parent.parent / "sounds" / "vad"
 
@@ -40,7 +40,7 @@ class Recording:
     def labels(self):
         """(T,) bool: which frames are speech."""
         n_frames = 1 + len(self.samples) // vad.HOP_LENGTH
-        return vad.segments_to_frames(self.segments, n_frames)
+        return segmentation.segments_to_frames(self.segments, n_frames)
 
     @property
     def active(self):

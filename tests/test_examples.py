@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from scratchaudio.models import load_pretrained, vad
+from scratchaudio.models import load_pretrained, segmentation, vad
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -54,7 +54,7 @@ def test_detect_voice_writes_five_files_that_agree(talk, tmp_path):
     segments = rows(tmp_path / "talk.segments.csv")
     assert segments, "no speech found in a clean sentence"
     assert 1.7 < segments[0][0] < 2.4 and abs(segments[-1][1] - (duration - 2)) < 0.4, segments
-    inside = vad.segments_to_frames(
+    inside = segmentation.segments_to_frames(
         [(start, min(end, (len(frames) - 1) / 100)) for start, end in segments], len(frames)
     )
     assert frames[inside, 1].mean() > 0.8 and frames[~inside, 1].mean() < 0.2
