@@ -78,7 +78,7 @@ def draw(path, x, sr, probabilities, segments, settings, title):
     plot.waveform(x, sr, ax=top)
     plot.segments(segments, ax=top)
     plot.probabilities(probabilities, threshold=settings.onset, ax=bottom)
-    top.set_title(title)
+    top.set_title(title, loc="left")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

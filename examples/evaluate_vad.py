@@ -29,7 +29,7 @@ from scratchaudio.report import Report
 # %% Settings
 OUT = Path("out/index.html")
 SHOWN_SNR = 5  # dB: the recording on the page
-SHOWN_NOISE = "traffic"
+SHOWN_NOISE = "music"
 SHOWN_SECONDS = 15
 N_RESAMPLES = 1000  # test sets drawn for each interval
 BATCH_SIZE = 16
@@ -156,7 +156,7 @@ def evaluate(networks, sounds_folder=SOUNDS, seed=SEED):
         )
         scores[method] = function(*argument, test)
         for snr_db in ("all", *TEST_SNRS):
-            chosen = [k for k, m in enumerate(test) if snr_db in ("all", m.snr_db)]
+            chosen = at_level(test, snr_db)
             results[method, snr_db] = measure(
                 [test[k] for k in chosen],
                 [scores[method][k] for k in chosen],
@@ -189,60 +189,88 @@ def write_scores(path, results, thresholds):
             writer.writerow([method, snr_db, *(f"{n:.4f}" for n in numbers), *counts])
 
 
-def add_results(page, test, scores, results):
-    """Curves of all methods, then their measures at each noise level."""
-    methods = list(scores)
-    y_true = np.concatenate([mixture.labels for mixture in test])
+def add_curves(page, test, scores):
+    """ROC and precision/recall curves: all test recordings together, then level by level."""
     page.heading("All thresholds at once")
     page.text(
         "Each method gives every 10 ms frame a score; a threshold turns scores into decisions. "
         "A low threshold finds all speech and much noise, a high one the opposite. The curves "
-        "show every threshold, on all test recordings together."
+        "show every threshold: first on all test recordings together, then at each noise level."
     )
-    _, ax = plot.subplots(height=4.2)
-    _, ax_pr = plot.subplots(height=4.2)
-    for method in methods:
-        y_score = np.concatenate(scores[method])
+    pooled, by_level = [], []
+    for draw in (draw_roc, draw_precision_recall):
+        _, ax = plot.subplots(height=4.2)
+        draw(test, scores, range(len(test)), ax)
+        pooled.append(ax)
+        figure, axes = plot.subplots(2, 2, height=2.8)
+        for ax, snr_db in zip(axes.ravel(), TEST_SNRS, strict=True):
+            draw(test, scores, at_level(test, snr_db), ax)
+            ax.set_title(f"{snr_db} dB", fontsize=plot.LETTERS)
+        by_level.append(figure)
+    captions = (
+        "ROC: up is speech found, right is noise taken for speech. The area under the curve (AUC) "
+        "is the chance that a speech frame scores above a noise frame.",
+        "Precision against recall: of what was called speech, how much is; of all speech, how "
+        "much was found.",
+    )
+    alts = ("ROC curves of all methods", "Precision-recall curves of all methods")
+    with page.side_by_side():
+        for ax, caption, alt in zip(pooled, captions, alts, strict=True):
+            show(page, ax, caption, f"{alt} on all test recordings.")
+    with page.side_by_side():
+        for figure, alt in zip(by_level, alts, strict=True):
+            show(page, figure, f"{alt}, by noise level.", f"{alt} at 20, 10, 5 and 0 dB.")
+
+
+def draw_roc(test, scores, chosen, ax):
+    """Draw the ROC curves of all methods on some of the mixtures."""
+    y_true = np.concatenate([test[k].labels for k in chosen])
+    for method in scores:
+        y_score = np.concatenate([scores[method][k] for k in chosen])
         fpr, tpr, _ = metrics.roc_curve(y_true, y_score)
         plot.roc(*thinned(fpr, tpr), label=method, ax=ax)
-        precision, recall, _ = metrics.precision_recall_curve(y_true, y_score)
-        plot.precision_recall(*thinned(precision, recall), label=method, ax=ax_pr)
-    with page.side_by_side():
-        page.figure(
-            ax,
-            "ROC: up is speech found, right is noise taken for speech. The area under the curve "
-            "(AUC) is the chance that a speech frame scores above a noise frame.",
-            "ROC curves of all methods on one set of axes; the networks are nearest the corner.",
-        )
-        page.figure(
-            ax_pr,
-            "Precision against recall: of what was called speech, how much is; of all speech, "
-            "how much was found.",
-            "Precision-recall curves of all methods on one set of axes.",
-        )
 
+
+def draw_precision_recall(test, scores, chosen, ax):
+    """Draw the precision/recall curves of all methods on some of the mixtures."""
+    y_true = np.concatenate([test[k].labels for k in chosen])
+    for method in scores:
+        y_score = np.concatenate([scores[method][k] for k in chosen])
+        precision, recall, _ = metrics.precision_recall_curve(y_true, y_score)
+        plot.precision_recall(*thinned(precision, recall), label=method, ax=ax)
+
+
+def add_levels(page, test, results):
+    """Measures with intervals, and the kinds of mistakes, at each noise level."""
+    methods = list(dict.fromkeys(method for method, _ in results))
+    share = np.concatenate([mixture.labels for mixture in test]).mean()
     page.heading("Noise level by noise level")
     page.text(
         "Here each method has one threshold, tuned on the validation voices. Intervals are of "
-        "95 %, from resampling whole recordings: frames of one voice are not independent."
+        "95 %, from resampling whole recordings: frames of one voice are not independent. With "
+        "some ten voices they are rather too narrow than too wide."
     )
-    share = y_true.mean()
-    for label, name in (("auc", "AUC"), ("f1", "F1")):
-        _, ax = plot.subplots(height=3.0)
+    drawings = []
+    for field, name in (("auc", "AUC"), ("f1", "F1")):
+        _, ax = plot.subplots(height=3.4)
         for method in methods:
             rows = [results[method, snr_db] for snr_db in TEST_SNRS]
             plot.by_snr(
                 TEST_SNRS,
-                [getattr(r, label) for r in rows],
-                [getattr(r, f"{label}_interval") for r in rows],
+                [getattr(r, field) for r in rows],
+                [getattr(r, f"{field}_interval") for r in rows],
                 label=method,
                 ylabel=f"{name} (0 to 1)",
                 ax=ax,
             )
-        caption = f"{name} at each noise level, with its interval."
-        if label == "f1":
-            caption += f" Calling every frame speech gives {2 * share / (1 + share):.2f}."
-        page.figure(ax, caption, f"{name} of each method at 20, 10, 5 and 0 dB.")
+        drawings.append((ax, name))
+    with page.side_by_side():
+        for ax, name in drawings:
+            caption = f"{name} at each noise level, with its interval."
+            if name == "F1":
+                caption += f" Calling every frame speech gives {2 * share / (1 + share):.2f}."
+            show(page, ax, caption, f"{name} of each method at 20, 10, 5 and 0 dB.")
+
     header = ["method", "AUC", "AUC 95 %", "AP", "precision", "recall", "F1", "F1 95 %"]
     for snr_db in ("all", *TEST_SNRS):
         rows = []
@@ -252,20 +280,28 @@ def add_results(page, test, scores, results):
                 [method, r.auc, span(r.auc_interval), r.average_precision,
                  r.precision, r.recall, r.f1, span(r.f1_interval)]
             )  # fmt: skip
-        where = "all noise levels together" if snr_db == "all" else f"{snr_db} dB"
-        page.table(rows, header, f"Measures at {where}", best={"AUC": max, "AP": max, "F1": max})
+        caption = f"Measures, {where(snr_db)}"
+        page.table(rows, header, caption, best={"AUC": max, "AP": max, "F1": max})
+
     page.heading("What kind of mistakes?")
+    page.text("Frames by truth (rows) and decision (columns).")
     for snr_db in ("all", *TEST_SNRS):
-        figure, axes = plot.subplots(1, len(methods), height=2.3)
-        for ax, method in zip(axes, methods, strict=True):
-            plot.confusion(results[method, snr_db].confusion, ax=ax)
-            ax.set_title(method, fontsize=9)
-        where = "all noise levels together" if snr_db == "all" else f"{snr_db} dB"
-        page.figure(
-            figure,
-            f"Frames by truth (rows) and decision (columns), {where}.",
-            f"Confusion matrices of all methods, {where}.",
-        )
+        with page.side_by_side():
+            for method in methods:
+                _, ax = plot.subplots(height=3.0)
+                plot.confusion(results[method, snr_db].confusion, ax=ax)
+                caption = f"{method}, {where(snr_db)}"
+                show(page, ax, caption, f"Confusion matrix: {caption}.")
+
+
+def where(snr_db):
+    """Name a noise level."""
+    return "all noise levels together" if snr_db == "all" else f"{snr_db} dB"
+
+
+def at_level(test, snr_db):
+    """Indices of the mixtures at a noise level, or at "all"."""
+    return [k for k, mixture in enumerate(test) if snr_db in ("all", mixture.snr_db)]
 
 
 def add_example(page, test, scores, thresholds):
@@ -285,7 +321,7 @@ def add_example(page, test, scores, thresholds):
         f"`{mixture.name}` in {mixture.kind} noise at {mixture.snr_db} dB. Decisions are smoothed "
         "alike for all methods: gaps under 0.15 s filled, pieces under 0.1 s dropped."
     )
-    figure, axes = plot.subplots(len(found) + 1, height=1.6, sharex=True)
+    figure, axes = plot.subplots(len(found) + 1, height=2.2, sharex=True)
     for ax, (method, segments) in zip(axes, found.items(), strict=False):
         plot.waveform(x, sr, ax=ax)
         plot.segments(segmentation.frames_to_segments(truth), label="truth", lane=(0.5, 1), ax=ax)
@@ -296,7 +332,8 @@ def add_example(page, test, scores, thresholds):
         threshold=float(sigmoid(thresholds[network])),
         ax=axes[-1],
     )
-    page.figure(
+    show(
+        page,
         figure,
         f"The waveform with the truth (upper half) and what each method found (lower half); last "
         f"the probability that {network} gives.",
@@ -318,6 +355,14 @@ def add_example(page, test, scores, thresholds):
         "The complement: what each method throws away. You should hear noise alone.",
         match_loudness=False,
     )
+
+
+def show(page, drawing, caption, alt):
+    """Add a figure to the page, and let go of it."""
+    import matplotlib.pyplot as plt
+
+    page.figure(drawing, caption, alt)
+    plt.close(getattr(drawing, "figure", drawing))
 
 
 def thinned(x, y, n=500):
@@ -347,7 +392,8 @@ def write_page(path, test, scores, thresholds, results, opening=None):
     if opening:
         opening(page)
     add_example(page, test, scores, thresholds)
-    add_results(page, test, scores, results)
+    add_curves(page, test, scores)
+    add_levels(page, test, results)
     path.parent.mkdir(parents=True, exist_ok=True)
     page.save(path, overwrite=True)
     write_scores(path.with_suffix(".csv"), results, thresholds)

@@ -9,10 +9,11 @@ and the AUC. Nothing to listen to yet: that is what evaluate_vad.py is for.
 """
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from vad_data import SOUNDS, TEST_SNRS, TRAIN_NOISES, load_split, noisy, varied
+from vad_data import SOUNDS, VALIDATION_NOISES, load_split, noisy, varied
 
 from scratchaudio.metrics import accuracy_score, roc_auc_score
 from scratchaudio.models import vad
@@ -25,58 +26,97 @@ FEATURES = "log_mel"  # or "mfcc"
 N_HIDDEN = 64
 N_LAYERS = 2
 BIDIRECTIONAL = True
-EPOCHS = 150
+EPOCHS = 220
 LR = 3e-3  # at its highest, after WARMUP_STEPS; falls to 0 along half a cosine
-WARMUP_STEPS = 50
-BATCH_SIZE = 32  # pieces
-PIECE_SECONDS = 4
-MEAN_SHARE = 0.55  # of a recording that `varied` cuts out
+WARMUP_STEPS = 20
+BATCH_SIZE = 16  # pieces
+PIECE_SECONDS = 10
+SHUFFLED = 3  # batches of pieces to draw each batch from
+MEAN_PIECES = 2.15  # of an example: it is 4 to 30 s long
 MAX_NORM = 5.0
+VALIDATION_SNRS = (5,)  # dB
 SEED = 0
 
 
-def training_batches(recordings, model, rng, batch_size=BATCH_SIZE):
-    """Yield one epoch: each recording once, in a new voice, room and noise, cut into pieces.
+# %% Examples are made in a second process while the first one trains
+
+
+class ExampleMaker:
+    """Makes training examples in a process of its own, so that both cores have work."""
+
+    def __init__(self, sounds, settings):
+        self.pool = ProcessPoolExecutor(1, initializer=prepare, initargs=(sounds, settings))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.pool.shutdown(cancel_futures=True)
+
+    def examples(self, n_recordings, rng):
+        """Yield one epoch of (features (T, D), labels (T,)): each recording once, in new noise.
+
+        The seeds are drawn here, from `rng`, so the epoch is the same on every machine.
+        """
+        order = rng.permutation(n_recordings)
+        return self.pool.map(make_example, order.tolist(), rng.integers(2**63, size=len(order)))
+
+
+def prepare(sounds, settings):
+    """Load, once and in the second process, what its examples are made of."""
+    global recordings, model
+    recordings = load_split("train", sounds)
+    model = vad.VoiceActivityDetector(**settings)
+
+
+def make_example(index, seed):
+    """Draw one example, in the second process."""
+    voices = [recording.samples for recording in recordings]
+    x, labels = varied(recordings[index], voices, np.random.default_rng(seed))
+    return model.normalized_features(x), labels
+
+
+def batches(examples, batch_size, rng):
+    """Cut examples into pieces, shuffle those of a few batches, and yield them together.
 
     Yields ((x (B, T, D), None, lengths (B,)), (labels (B, T), mask (B, T))).
     """
-    voices = [recording.samples for recording in recordings]
-    piece = PIECE_SECONDS * vad.FRAME_RATE
-    pieces = []
-    for index in rng.permutation(len(recordings)):
-        x, labels = varied(recordings[index], voices, rng)
-        features = model.normalized_features(x)
-        pieces += [
-            (features[t : t + piece], labels[t : t + piece]) for t in range(0, len(labels), piece)
-        ]
-    order = rng.permutation(len(pieces))
-    for first in range(0, len(order) - batch_size + 1, batch_size):
-        batch = [pieces[k] for k in order[first : first + batch_size]]
-        lengths = np.array([len(labels) for _, labels in batch])
-        x = np.zeros((batch_size, piece, batch[0][0].shape[1]), np.float32)
-        target = np.zeros((batch_size, piece), np.float32)
-        for b, (features, labels) in enumerate(batch):
-            x[b, : len(labels)] = features
-            target[b, : len(labels)] = labels
-        yield (x, None, lengths), (target, np.arange(piece) < lengths[:, None])
+    T, waiting = PIECE_SECONDS * vad.FRAME_RATE, []
+    for features, labels in examples:
+        waiting += [(features[t : t + T], labels[t : t + T]) for t in range(0, len(labels), T)]
+        while len(waiting) >= SHUFFLED * batch_size:
+            chosen = rng.permutation(len(waiting))
+            yield together([waiting[k] for k in chosen[:batch_size]], T)
+            waiting = [waiting[k] for k in chosen[batch_size:]]
+    for first in range(0, len(waiting) - batch_size + 1, batch_size):
+        yield together(waiting[first : first + batch_size], T)
 
 
-def steps_per_epoch(recordings, batch_size):
-    """About how many batches an epoch has; the schedule needs to know its end."""
-    seconds = sum(len(recording.samples) for recording in recordings) / vad.SAMPLE_RATE
-    return max(1, int(MEAN_SHARE * seconds / PIECE_SECONDS / batch_size))
+def together(pieces, T):
+    """Pad pieces of up to T frames into one batch."""
+    lengths = np.array([len(labels) for _, labels in pieces])
+    x = np.zeros((len(pieces), T, pieces[0][0].shape[1]), np.float32)
+    target = np.zeros((len(pieces), T), np.float32)
+    for b, (features, labels) in enumerate(pieces):
+        x[b, : len(labels)] = features
+        target[b, : len(labels)] = labels
+    return (x, None, lengths), (target, np.arange(T) < lengths[:, None])
+
+
+# %% Training
 
 
 def validation_set(recordings, model):
-    """Features (T, D) and labels (T,) of each validation recording in noise, always the same."""
+    """Features (B, T, D) and labels (B, T) of the validation voices in noise, always the same."""
     rng = np.random.default_rng(1)
     voices = [recording.samples for recording in recordings]
-    examples = []
+    features, labels = [], []
     for recording in recordings:
-        for snr_db in TEST_SNRS:
-            x = noisy(recording, rng.choice(TRAIN_NOISES), snr_db, voices, rng)
-            examples.append((model.normalized_features(x), recording.labels))
-    return examples
+        for snr_db in VALIDATION_SNRS:
+            x = noisy(recording, rng.choice(VALIDATION_NOISES), snr_db, voices, rng)
+            features.append(model.normalized_features(x))
+            labels.append(recording.labels)
+    return np.stack(features), np.stack(labels)
 
 
 def train(
@@ -98,37 +138,37 @@ def train(
     rng = np.random.default_rng(seed)
     model = vad.VoiceActivityDetector(features, n_hidden, n_layers, bidirectional, rng=rng)
     optimizer = Adam(model.parameters(), lr=lr)
-    recordings = load_split("train", sounds)
-    validation = validation_set(load_split("validation", sounds), model)
-    n_steps = epochs * steps_per_epoch(recordings, batch_size)
-    print(f"training on {len(recordings)} recordings of 30 s, each epoch in new noise and rooms")
+    n_recordings = len(load_split("train", sounds))
+    x_validation, y_validation = validation_set(load_split("validation", sounds), model)
+    n_steps = epochs * max(1, int(MEAN_PIECES * n_recordings / batch_size))
+    print(f"training on {n_recordings} recordings, each epoch in new noise and rooms", flush=True)
 
     def validate(model):
-        logits = np.concatenate([model.forward(x[None])[0] for x, _ in validation])
-        labels = np.concatenate([labels for _, labels in validation])
+        logits = model.forward(x_validation)
         return {
-            "accuracy": accuracy_score(labels, logits > 0),
-            "auc": roc_auc_score(labels, logits),
+            "accuracy": accuracy_score(y_validation.ravel(), logits.ravel() > 0),
+            "auc": roc_auc_score(y_validation.ravel(), logits.ravel()),
         }
 
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    history = fit(
-        model,
-        optimizer,
-        batches=lambda rng: training_batches(recordings, model, rng, batch_size),
-        loss_function=bce_with_logits,
-        n_epochs=epochs,
-        rng=rng,
-        validate=validate,
-        monitor="auc",
-        mode="max",
-        schedule=lambda step: cosine_with_warmup(step, lr, n_steps, WARMUP_STEPS),
-        max_norm=MAX_NORM,
-        checkpoint_path=checkpoint,
-        settings=model.settings,
-        resume=resume,
-        max_seconds=max_seconds,
-    )
+    with ExampleMaker(sounds, model.settings) as maker:
+        history = fit(
+            model,
+            optimizer,
+            batches=lambda rng: batches(maker.examples(n_recordings, rng), batch_size, rng),
+            loss_function=bce_with_logits,
+            n_epochs=epochs,
+            rng=rng,
+            validate=validate,
+            monitor="auc",
+            mode="max",
+            schedule=lambda step: cosine_with_warmup(step, lr, n_steps, WARMUP_STEPS, lr / 100),
+            max_norm=MAX_NORM,
+            checkpoint_path=checkpoint,
+            settings=model.settings,
+            resume=resume,
+            max_seconds=max_seconds,
+        )
     print(f"saved {checkpoint}")
     return model, history
 
