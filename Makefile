@@ -34,7 +34,7 @@ bench: $(PEERS) ## speed beside the peers, as ratios
 	$(BIN)/python benchmarks/run.py
 
 train-vad: $(TEST) ## make the shipped checkpoint again
-	$(BIN)/python examples/train_vad.py
+	$(BIN)/python examples/train_vad.py --weights scratchaudio/models/pretrained/vad.npz
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

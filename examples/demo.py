@@ -7,10 +7,15 @@ just now, the one that ships with the package (trained for longer), and the two 
 The page out/index.html lets you see and hear what each one finds.
 """
 
+import os
+
+# The other core makes the examples: BLAS threads would only take turns with it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import time
 from pathlib import Path
 
-from evaluate_vad import evaluate, write_page
+from evaluate_vad import evaluate, show, write_page
 from train_vad import train
 
 from scratchaudio import plot
@@ -38,7 +43,8 @@ def main():
         )
         _, ax = plot.subplots(height=2.4)
         plot.training_curves(history, ("loss",), "cross-entropy (nats per frame)", ax=ax)
-        page.figure(
+        show(
+            page,
             ax,
             "A healthy training curve: steep at first, then slower and noisier.",
             f"Training loss over {len(history)} epochs.",

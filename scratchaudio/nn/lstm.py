@@ -85,17 +85,17 @@ class LSTM(Recurrent):
                 range(T), a, a[:, :3], i, f, o, g, tanh_c, strict=True
             ):
                 np.matmul(h[t], Wh, out=recurrent)  # (4, N, B, H)
-                np.add(a_t, recurrent, out=a_t)
+                np.add(a_t, recurrent, out=a_t)  # a_t = x_t Wx + b + h_{t-1} Wh
                 np.exp(ifo_t, out=ifo_t)
                 np.add(ifo_t, one, out=ifo_t)
-                np.reciprocal(ifo_t, out=ifo_t)
-                np.tanh(g_t, out=g_t)
+                np.reciprocal(ifo_t, out=ifo_t)  # i, f, o = 1 / (1 + exp(-a))
+                np.tanh(g_t, out=g_t)  # g = tanh(a_g)
                 c_t = c[t + 1]
                 np.multiply(f_t, c[t], out=c_t)
                 np.multiply(i_t, g_t, out=ig)
-                np.add(c_t, ig, out=c_t)
+                np.add(c_t, ig, out=c_t)  # c_t = f * c_{t-1} + i * g
                 np.tanh(c_t, out=tanh_c_t)
-                np.multiply(o_t, tanh_c_t, out=h[t + 1])
+                np.multiply(o_t, tanh_c_t, out=h[t + 1])  # h_t = o * tanh(c_t)
         return h, c, a, tanh_c
 
     @staticmethod
@@ -111,35 +111,35 @@ class LSTM(Recurrent):
 
         # The factors of dh and dc do not wait for step t + 1: find them for all steps at once,
         # each written over an array that is not needed any more.
-        keep = f.copy()
+        keep = f.copy()  # dc_{t-1} = f * dc_t
         factor_o = 1 - o
         factor_o *= o
-        factor_o *= tanh_c
+        factor_o *= tanh_c  # da_o = dh * tanh(c) o (1 - o)
         tanh_c *= tanh_c
         dc_from_dh = np.subtract(1, tanh_c, out=tanh_c)
-        dc_from_dh *= o
+        dc_from_dh *= o  # dc += dh * o (1 - tanh(c)^2)
         o[...] = factor_o
         factor_i = np.multiply(g, i, out=factor_o)
-        factor_i *= 1 - i
+        factor_i *= 1 - i  # da_i = dc * g i (1 - i)
         g *= g
         np.subtract(1, g, out=g)
-        g *= i
+        g *= i  # da_g = dc * i (1 - g^2)
         i[...] = factor_i
         f *= 1 - f
-        f *= c[:-1]
+        f *= c[:-1]  # da_f = dc * c_{t-1} f (1 - f)
 
         Wh_T = stacked_Wh(layers).swapaxes(2, 3).copy()  # (4, N, H, H)
         dh_next, dc = np.zeros_like(dh[0]), dc.copy()
         by_gate = np.empty_like(gates[0])
         backwards = (array[::-1] for array in (dh, dc_from_dh, keep, gates, gates[:, :2], o, g))
         for dh_t, dc_from_dh_t, keep_t, da, da_if, da_o, da_g in zip(*backwards, strict=True):
-            np.add(dh_t, dh_next, out=dh_t)
+            np.add(dh_t, dh_next, out=dh_t)  # h_t was used twice
             np.multiply(dc_from_dh_t, dh_t, out=dc_from_dh_t)
             np.add(dc, dc_from_dh_t, out=dc)
             np.multiply(da_if, dc, out=da_if)
             np.multiply(da_o, dh_t, out=da_o)
             np.multiply(da_g, dc, out=da_g)
             np.multiply(dc, keep_t, out=dc)
-            np.matmul(da, Wh_T, out=by_gate)  # a_t = ... + h_{t-1} Wh
+            np.matmul(da, Wh_T, out=by_gate)  # a_t was ... + h_{t-1} Wh
             np.add.reduce(by_gate, axis=0, out=dh_next)
         return gates, gates, [dh_next, dc]
