@@ -1,7 +1,6 @@
 import io
 import json
 import os
-import resource
 import stat
 import struct
 import subprocess
@@ -20,6 +19,9 @@ from scratchaudio import checkpoint as checkpoint_module
 from scratchaudio.checkpoint import DTYPES, load_checkpoint, save_checkpoint
 from scratchaudio.errors import CheckpointError, ConfigError
 from scratchaudio.nn.layer import Layer, Parameter
+
+# Limits of a process, named pipes and Linux's /proc: this file needs a POSIX system.
+resource = pytest.importorskip("resource")
 
 SETTINGS = {"n_hidden": 64, "noises": ["white", "hum"], "window": {"name": "hann", "db": -3.5}}
 PROGRESS = {"history": [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": float("nan")}]}

@@ -387,6 +387,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path, capsys, monk
     np.testing.assert_array_equal(model.W.value, whole_model.W.value)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the killed program forks itself")
 def test_killed_at_random_moments(tmp_path):
     """SIGKILL, again and again: what is on the disk loads, and the end is the same to the bit."""
     rng = np.random.default_rng(KILL_SEED)
