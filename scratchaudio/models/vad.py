@@ -42,17 +42,24 @@ def log_mel_features(x, n_mels=40, center=True):
     The small constant under the logarithm is about the power of 16-bit rounding noise, below
     which differences mean nothing.
     """
-    mel = dsp.melspectrogram(
-        y=x,
-        sr=SAMPLE_RATE,
-        n_fft=N_FFT,
-        hop_length=HOP_LENGTH,
-        win_length=WIN_LENGTH,
-        n_mels=n_mels,
-        fmin=60.0,
-        center=center,
-    )
-    return np.log(mel.T + 1e-9)
+    if center:
+        x = np.pad(x, N_FFT // 2)
+    T = 1 + (len(x) - N_FFT) // HOP_LENGTH
+    features = np.empty((T, n_mels), x.dtype)
+    for start in range(0, T, PIECE_FRAMES):  # in pieces: the spectrum of an hour takes a gigabyte
+        stop = min(start + PIECE_FRAMES, T)
+        mel = dsp.melspectrogram(
+            y=x[start * HOP_LENGTH : (stop - 1) * HOP_LENGTH + N_FFT],
+            sr=SAMPLE_RATE,
+            n_fft=N_FFT,
+            hop_length=HOP_LENGTH,
+            win_length=WIN_LENGTH,
+            n_mels=n_mels,
+            fmin=60.0,
+            center=False,
+        )
+        features[start:stop] = np.log(mel.T + 1e-9)
+    return features
 
 
 def mfcc_features(x, n_mfcc=13, center=True):
@@ -207,9 +214,10 @@ class VoiceActivityDetector(Layer):
             )
         self.eval()
         features = self.normalized_features(x)
+        piece = PIECE_FRAMES - PIECE_FRAMES % self.frames_per_step  # whole steps
         pieces, state = [], self.initial_state(1)
-        for start in range(0, len(features), PIECE_FRAMES):
-            stop = min(start + PIECE_FRAMES, len(features))
+        for start in range(0, len(features), piece):
+            stop = min(start + piece, len(features))
             if self.bidirectional:
                 first = max(0, start - CONTEXT_FRAMES)
                 logits = self.forward(features[None, first : stop + CONTEXT_FRAMES])
