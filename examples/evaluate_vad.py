@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from vad_data import SOUNDS, TEST_NOISES, TEST_SNRS, VALIDATION_NOISES, load_split, noisy
 
-from scratchaudio import metrics, plot
+from scratchaudio import dsp, metrics, plot
 from scratchaudio.models import load_pretrained, segmentation, vad
 from scratchaudio.models.energy_vad import adaptive_energy_score, energy_score
 from scratchaudio.models.pretrained import load_model
@@ -30,6 +30,7 @@ from scratchaudio.report import Report
 OUT = Path("out/index.html")
 SHOWN_SNR = 5  # dB: the recording on the page
 SHOWN_NOISE = "music"
+SHOWN_VOICE = "festival_ked"
 SHOWN_SECONDS = 15
 N_RESAMPLES = 1000  # test sets drawn for each interval
 BATCH_SIZE = 16
@@ -304,9 +305,17 @@ def at_level(test, snr_db):
     return [k for k, mixture in enumerate(test) if snr_db in ("all", mixture.snr_db)]
 
 
-def add_example(page, test, scores, thresholds):
-    """One recording: what each method found in it, to see and to hear."""
-    shown = next(k for k, m in enumerate(test) if (m.kind, m.snr_db) == (SHOWN_NOISE, SHOWN_SNR))
+def add_example(page, test, scores, thresholds, picture):
+    """One recording: what each method found in it, to see and to hear; saves the figure too."""
+
+    def likeness(k):
+        wanted = (SHOWN_NOISE, SHOWN_SNR, SHOWN_VOICE)
+        return sum(
+            a == b
+            for a, b in zip((test[k].kind, test[k].snr_db, test[k].name), wanted, strict=True)
+        )
+
+    shown = max(range(len(test)), key=likeness)
     mixture = test[shown]
     sr, n = vad.SAMPLE_RATE, SHOWN_SECONDS * vad.SAMPLE_RATE
     x, truth = mixture.samples[:n], mixture.labels[: SHOWN_SECONDS * vad.FRAME_RATE]
@@ -321,8 +330,10 @@ def add_example(page, test, scores, thresholds):
         f"`{mixture.name}` in {mixture.kind} noise at {mixture.snr_db} dB. Decisions are smoothed "
         "alike for all methods: gaps under 0.15 s filled, pieces under 0.1 s dropped."
     )
-    figure, axes = plot.subplots(len(found) + 1, height=2.2, sharex=True)
-    for ax, (method, segments) in zip(axes, found.items(), strict=False):
+    figure, axes = plot.subplots(len(found) + 2, height=1.9, sharex=True)
+    X = dsp.stft(x, n_fft=vad.N_FFT, hop_length=vad.HOP_LENGTH)  # (F, T)
+    plot.spectrogram(dsp.amplitude_to_db(np.abs(X)), sr, vad.HOP_LENGTH, ax=axes[0])
+    for ax, (method, segments) in zip(axes[1:-1], found.items(), strict=True):
         plot.waveform(x, sr, ax=ax)
         plot.segments(segmentation.frames_to_segments(truth), label="truth", lane=(0.5, 1), ax=ax)
         plot.segments(segments, label=method, color=plot.SKY, lane=(0, 0.5), ax=ax)
@@ -332,12 +343,13 @@ def add_example(page, test, scores, thresholds):
         threshold=float(sigmoid(thresholds[network])),
         ax=axes[-1],
     )
+    figure.savefig(picture, dpi=110)
     show(
         page,
         figure,
-        f"The waveform with the truth (upper half) and what each method found (lower half); last "
-        f"the probability that {network} gives.",
-        "Waveforms with shaded truth and detections, and the network's probability over time.",
+        "The spectrogram; the waveform with the truth (upper half) and what each method found "
+        f"(lower half); last the probability that {network} gives.",
+        "Spectrogram, waveforms with truth and detections shaded, and the network's probability.",
     )
     kept = {
         method: segmentation.keep_segments(x, sr, segments) for method, segments in found.items()
@@ -391,10 +403,10 @@ def write_page(path, test, scores, thresholds, results, opening=None):
     )
     if opening:
         opening(page)
-    add_example(page, test, scores, thresholds)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    add_example(page, test, scores, thresholds, path.with_suffix(".png"))
     add_curves(page, test, scores)
     add_levels(page, test, results)
-    path.parent.mkdir(parents=True, exist_ok=True)
     page.save(path, overwrite=True)
     write_scores(path.with_suffix(".csv"), results, thresholds)
     print(f"wrote {path} and {path.with_suffix('.csv')}")
