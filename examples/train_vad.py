@@ -1,6 +1,6 @@
 """Train the voice activity detector: a bidirectional LSTM learns to find speech in noise.
 
-    python examples/train_vad.py                 as the shipped checkpoint was, about 17 minutes
+    python examples/train_vad.py                 as the shipped checkpoint was, about 16 minutes
     python examples/train_vad.py --epochs 14     a quick one, as `make demo` does
     python examples/train_vad.py --resume        go on after an interruption
 
@@ -148,6 +148,7 @@ def train(
     n_recordings = len(load_split("train", sounds))
     x_validation, y_validation = validation_set(load_split("validation", sounds), model)
     n_steps = epochs * max(1, int(MEAN_PIECES * n_recordings / batch_size))
+    n_warmup = min(WARMUP_STEPS, n_steps // 4)
     print(f"training on {n_recordings} recordings, each epoch in new noise and rooms", flush=True)
 
     def validate(model):
@@ -169,7 +170,7 @@ def train(
             validate=validate,
             monitor="auc",
             mode="max",
-            schedule=lambda step: cosine_with_warmup(step, lr, n_steps, WARMUP_STEPS, lr / 100),
+            schedule=lambda step: cosine_with_warmup(step, lr, n_steps, n_warmup, lr / 100),
             max_norm=MAX_NORM,
             checkpoint_path=checkpoint,
             settings=model.settings,
