@@ -101,7 +101,13 @@ def test_impossible_settings_are_one_line(talk, tmp_path):
 
 def test_training_saves_a_checkpoint_that_evaluation_takes(tmp_path):
     """One epoch on two voices, then the page: the path a student walks, in small."""
-    for split, name in (("train", "a"), ("train", "b"), ("validation", "c"), ("test", "d")):
+    for split, name in (
+        ("train", "a"),
+        ("train", "b"),
+        ("validation", "c"),
+        ("test", "d"),
+        ("test", "e"),
+    ):
         folder = tmp_path / "sounds" / split
         folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(ord(name))
