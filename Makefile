@@ -14,7 +14,7 @@ demo: $(TEST) ## train on the bundled sounds for a minute, compare, write out/in
 	$(BIN)/python examples/demo.py
 
 test: $(TEST) ## all tests that need nothing but the library
-	$(BIN)/python -m pytest -q -m "not peers and not browser"
+	$(BIN)/python -m pytest -q --ignore=tests/peers --ignore=tests/browser
 
 check: $(DEV) ## lint and format
 	$(BIN)/ruff check .
@@ -25,10 +25,10 @@ format: $(DEV)
 	$(BIN)/ruff format .
 
 peers: $(PEERS) ## the same numbers as torch, librosa and scikit-learn
-	$(BIN)/python -m pytest -q -m peers
+	$(BIN)/python -m pytest -q tests/peers
 
 browser: $(TEST) ## open the page in headless Chromium (Debian: apt-get install chromium)
-	SCRATCHAUDIO_PAGE=out/index.html $(BIN)/python -m pytest -q -m browser
+	SCRATCHAUDIO_PAGE=out/index.html $(BIN)/python -m pytest -q tests/browser
 
 bench: $(PEERS) ## speed beside the peers, as ratios
 	$(BIN)/python benchmarks/run.py
