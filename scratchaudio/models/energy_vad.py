@@ -11,6 +11,7 @@ Both give a score in dB for each 10 ms frame, aligned with `vad.VoiceActivityDet
 from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter1d
 
 from scratchaudio import dsp
+from scratchaudio.errors import ShapeError, require_signal
 from scratchaudio.models.vad import FRAME_RATE, HOP_LENGTH, WIN_LENGTH
 
 FLOOR_SECONDS = 3.0  # speech pauses at least once in so many seconds
@@ -20,6 +21,9 @@ HANGOVER_SECONDS = 0.15
 
 def energy_score(x):
     """Level of each frame: RMS over 25 ms in dB, (N,) at 16 kHz -> (1 + N // 160,)."""
+    x = require_signal("x", x)
+    if x.ndim != 1:
+        raise ShapeError(f"x must be one channel of shape (samples,), got shape {x.shape}")
     rms = dsp.rms(y=x, frame_length=WIN_LENGTH, hop_length=HOP_LENGTH)[0]
     return dsp.amplitude_to_db(rms, top_db=None)
 

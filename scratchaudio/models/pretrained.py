@@ -25,10 +25,7 @@ def load_model(path):
         raise CheckpointError(
             f"{path} holds a {checkpoint.model_class}; models here are {sorted(CLASSES)}"
         )
-    try:
-        model = CLASSES[checkpoint.model_class](**checkpoint.settings)
-    except TypeError as error:
-        raise CheckpointError(f"{path}: its settings do not fit its class: {error}") from error
+    model = CLASSES[checkpoint.model_class].from_checkpoint(checkpoint)
     checkpoint.restore(model, best=bool(checkpoint.best))
     return model.eval()
 

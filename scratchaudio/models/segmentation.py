@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scratchaudio.errors import ConfigError, ShapeError
+from scratchaudio.errors import ConfigError, ShapeError, require_signal
 
 FRAME_RATE = 100  # frames a second
 
@@ -50,7 +50,10 @@ class SegmentSettings:
 def decide(probabilities, settings=None):
     """Frame decisions (T,) bool: hysteresis, then gaps filled, short ones dropped, then padded."""
     settings = settings or SegmentSettings()
-    active = hysteresis(np.asarray(probabilities), settings.onset, settings.offset)
+    probabilities = require_signal("probabilities", probabilities)
+    if probabilities.ndim != 1:
+        raise ShapeError(f"probabilities must have shape (T,), got {probabilities.shape}")
+    active = hysteresis(probabilities, settings.onset, settings.offset)
     for start, stop in runs(~active):
         inside = start > 0 and stop < len(active)
         if inside and stop - start < settings.min_silence * FRAME_RATE:
@@ -111,8 +114,9 @@ def keep_segments(x, sr, segments, fade=0.01):
     The fades of `fade` seconds lie outside the segments; a gap too short for two of them is kept.
     `x - keep_segments(x, ...)` is the complement.
     """
+    x = require_signal("x", x)
     times, gains = [-math.inf], [0.0]
-    for start, end in segments:
+    for start, end in sorted(segments):
         if start - fade < times[-1]:  # no room to fade out and in again
             del times[-2:], gains[-2:]
         else:

@@ -1,7 +1,7 @@
 """Voice activity detection: which frames of a recording hold speech.
 
     recording  ->  log-mel features  ->  LSTM layers  ->  one logit a frame
-     (N,)            (T, D)               (T, H)            (T,)
+     (N,)            (T, D)               (T / K, H)        (T,)
 
 A frame is 10 ms; frame t is centred at sample t * HOP_LENGTH, so that its time is t / 100 s, and it
 counts as speech when that instant lies in a labelled segment. `segmentation.py` makes segments of
@@ -13,13 +13,20 @@ Reading both ways (`bidirectional=True`) is best where the recording is complete
 runs while one speaks knows only the past: it reads one way, subtracts a running mean, and its
 `VadStream` gives the same probabilities chunk by chunk as the whole recording gives at once.
 
-Legend: B batch, N samples, T frames, D features, M mel bands, H hidden units.
+Legend: B batch, N samples, T frames, D features, H hidden units, K frames read in one step.
 """
 
 import numpy as np
 
 from scratchaudio import dsp
-from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer, require_signal
+from scratchaudio.errors import (
+    CallOrderError,
+    CheckpointError,
+    ConfigError,
+    ShapeError,
+    require_positive_integer,
+    require_signal,
+)
 from scratchaudio.models.segmentation import FRAME_RATE
 from scratchaudio.nn import LSTM, Bidirectional, Layer, Linear, sigmoid
 
@@ -42,6 +49,9 @@ def log_mel_features(x, n_mels=40, center=True):
     The small constant under the logarithm is about the power of 16-bit rounding noise, below
     which differences mean nothing.
     """
+    x = require_signal("x", x)
+    if x.ndim != 1:
+        raise ShapeError(f"x must be one channel of shape (samples,), got shape {x.shape}")
     if center:
         x = np.pad(x, N_FFT // 2)
     T = 1 + (len(x) - N_FFT) // HOP_LENGTH
@@ -156,6 +166,33 @@ class VoiceActivityDetector(Layer):
             width = 2 * n_hidden if bidirectional else n_hidden
         self.output = Linear(width, frames_per_step, rng=rng)
 
+    @classmethod
+    def from_checkpoint(cls, checkpoint):
+        """Build the untrained model that a checkpoint describes.
+
+        Its sizes must be those of the weights, so that no settings can ask for more memory than
+        the weights, which are loaded already, take.
+        """
+        settings, weights = checkpoint.settings, checkpoint.model
+        layers = {name.split(".")[1] for name in weights if name.startswith("recurrent.")}
+        width, frames_per_step = np.shape(weights.get("output.W", np.zeros((0, 0))))
+        directions = 2 if settings.get("bidirectional") else 1
+        for name, size in (
+            ("n_layers", len(layers)),
+            ("n_hidden", width // directions),
+            ("frames_per_step", frames_per_step),
+        ):
+            if settings.get(name) != size:
+                raise CheckpointError(
+                    f"{checkpoint.path}: {name} is {settings.get(name)!r} in its settings, {size} "
+                    f"in its weights"
+                )
+        try:
+            return cls(**settings)
+        except (TypeError, ValueError) as error:
+            message = f"{checkpoint.path}: its settings do not fit its class: {error}"
+            raise CheckpointError(message) from error
+
     def initial_state(self, batch_size):
         """Zeros in the form `forward` takes as `state`: one LSTM state a layer."""
         return [layer.initial_state(batch_size) for layer in self.recurrent]
@@ -167,6 +204,8 @@ class VoiceActivityDetector(Layer):
                 f"with at least one of each, got {x.shape}"
             )
         (B, T, D), K = x.shape, self.frames_per_step
+        if lengths is not None and np.max(lengths) > T:
+            raise ShapeError(f"lengths must be at most {T}, the frames of x, got {lengths}")
         n_steps = -(-T // K)
         real = np.arange(n_steps * K) < (T if lengths is None else np.c_[lengths])
         h = np.zeros((B, n_steps * K, D), x.dtype)  # the last step may lack some frames: zeros
@@ -182,12 +221,18 @@ class VoiceActivityDetector(Layer):
                 h, layer_state = layer.forward(h, state[k], lengths)
                 new_state.append(layer_state)
         logits = self.output.forward(h).reshape(B, n_steps * K)[:, :T]
-        self.save_for_backward(real)
+        self.save_for_backward(real, logits.shape, state is not None)
         return logits if state is None else (logits, new_state)
 
     def backward(self, dlogits):  # (B, T) -> (B, T, D)
-        (real,) = self.pop_saved()
-        (B, T), K = dlogits.shape, self.frames_per_step
+        real, shape, had_state = self.pop_saved()
+        if had_state:
+            raise CallOrderError("train without a state: backward knows no gradient of the state")
+        if dlogits.shape != shape:
+            raise ShapeError(
+                f"dlogits must have shape {shape} like the logits, got {dlogits.shape}"
+            )
+        (B, T), K = shape, self.frames_per_step
         dh = np.zeros((B, real.shape[-1]), dlogits.dtype)
         dh[:, :T] = dlogits
         dh = self.output.backward(dh.reshape(B, -1, K))
@@ -214,13 +259,15 @@ class VoiceActivityDetector(Layer):
             )
         self.eval()
         features = self.normalized_features(x)
-        piece = PIECE_FRAMES - PIECE_FRAMES % self.frames_per_step  # whole steps
+        # Pieces and contexts of whole steps, so that steps fall on the same frames in each.
+        piece = PIECE_FRAMES - PIECE_FRAMES % self.frames_per_step
+        context = CONTEXT_FRAMES - CONTEXT_FRAMES % self.frames_per_step
         pieces, state = [], self.initial_state(1)
         for start in range(0, len(features), piece):
             stop = min(start + piece, len(features))
             if self.bidirectional:
-                first = max(0, start - CONTEXT_FRAMES)
-                logits = self.forward(features[None, first : stop + CONTEXT_FRAMES])
+                first = max(0, start - context)
+                logits = self.forward(features[None, first : stop + context])
                 pieces.append(logits[0, start - first : stop - first])
             else:
                 logits, state = self.forward(features[None, start:stop], state)
@@ -231,8 +278,8 @@ class VoiceActivityDetector(Layer):
 class VadStream:
     """A one-way detector that listens: samples in chunks of any size, probabilities out.
 
-    Frame t looks at samples t * 160 - 256 .. t * 160 + 255, and waits for the other frames of its
-    step, so with two a step its probability comes 16 to 26 ms after its centre. Fed in any chunks,
+    Frame t waits for samples t * 160 - 256 .. t * 160 + 255, the FFT's, and for the other frames of
+    its step, so with two a step its probability comes 16 to 26 ms after its centre. Fed in any chunks,
     the stream gives the probabilities of the whole recording.
 
     Parameters
@@ -278,11 +325,10 @@ class VadStream:
         if self.finished:
             raise ConfigError("this stream is finished; make a new VadStream")
         chunk = np.asarray(chunk)
-        if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
-            raise ShapeError(
-                f"chunk must be floating-point samples of shape (N,), got {chunk.dtype} of shape "
-                f"{chunk.shape}"
-            )
+        if chunk.ndim != 1:
+            raise ShapeError(f"chunk must be samples of shape (N,), got shape {chunk.shape}")
+        if chunk.size:
+            require_signal("chunk", chunk)
         self.samples = np.concatenate([self.samples, chunk])
         n = 1 + (len(self.samples) - N_FFT) // HOP_LENGTH
         if n > 0:

@@ -14,8 +14,9 @@ Legend: B batch, T steps, D input features, H hidden units, N directions (1, or 
 
 import numpy as np
 
+from scratchaudio.nn.init import uniform
 from scratchaudio.nn.layer import Parameter
-from scratchaudio.nn.recurrent import Recurrent, stacked_Wh
+from scratchaudio.nn.recurrent import Recurrent, gate_rows, stacked_Wh, stacked_Wh_T
 
 
 def _sigmoid_in_place(a):
@@ -73,15 +74,14 @@ class GRU(Recurrent):
     def __init__(self, n_in, n_hidden, rng=None, dtype=np.float32):
         rng = np.random.default_rng(rng)
         super().__init__(n_in, n_hidden, rng, dtype)
-        limit = n_hidden**-0.5
-        self.bh = Parameter(rng.uniform(-limit, limit, n_hidden).astype(dtype))
+        self.bh = Parameter(uniform(n_hidden, n_hidden, rng, dtype))
 
     def add_gradients(self, x, h_before, da, da_recurrent):
         super().add_gradients(x, h_before, da, da_recurrent)
         self.bh.grad += da_recurrent[:, 2 * self.n_hidden :].sum(axis=0)  # du
 
     @staticmethod
-    def steps(layers, a, h0, frozen):
+    def steps(layers, a, h0):
         """Run the loop forward. a (T, 3, N, B, H) becomes the gates."""
         T, _, N, B, H = a.shape
         h = np.empty((T + 1, N, B, H), a.dtype)  # h[t + 1] is h_t; h[0] is the initial state
@@ -105,11 +105,9 @@ class GRU(Recurrent):
         return h, a, u
 
     @staticmethod
-    def steps_backward(layers, dh, h, gates, u, frozen):
+    def steps_backward(layers, dh, h, gates, u):
         """Run the loop backward from dh (T, N, B, H); return da with da_n, with du; [dh0]."""
         r, z, n = gates.swapaxes(0, 1)
-        if frozen is not None:
-            np.copyto(z, 1, where=frozen)  # z = 1 keeps the state: all factors below are 0
         # The factors by which dh_t is multiplied, for all steps at once.
         factor_n = (1 - z) * (1 - n * n)
         recurrent = np.empty_like(gates)  # becomes (da_r, da_z, du)
@@ -117,14 +115,14 @@ class GRU(Recurrent):
         np.multiply(h[:-1] - n, z * (1 - z), out=recurrent[:, 1])
         np.multiply(factor_n, r, out=recurrent[:, 2])
 
-        Wh_T = stacked_Wh(layers).swapaxes(2, 3).copy()
-        by_gate = np.empty_like(gates[0])
+        Wh_T = stacked_Wh_T(layers)  # (N, 3H, H)
+        by_gate, rows = gate_rows(gates[0])
         dh_next = np.zeros_like(dh[0])
         for dh_t, z_t, recurrent_t in zip(dh[::-1], z[::-1], recurrent[::-1], strict=True):
             np.add(dh_t, dh_next, out=dh_t)
             np.multiply(recurrent_t, dh_t, out=recurrent_t)
-            np.matmul(recurrent_t, Wh_T, out=by_gate)
-            np.add.reduce(by_gate, axis=0, out=dh_next)
+            np.copyto(by_gate, recurrent_t)
+            np.matmul(rows, Wh_T, out=dh_next)
             dh_next += z_t * dh_t
         da = recurrent.copy()
         np.multiply(factor_n, dh, out=da[:, 2])  # dh now holds what reached each h_t
@@ -168,7 +166,7 @@ class GRUResetBefore(Recurrent):
         self.b.grad += da.sum(axis=0)
 
     @staticmethod
-    def steps(layers, a, h0, frozen):
+    def steps(layers, a, h0):
         """Run the loop forward. a (T, 3, N, B, H) becomes the gates."""
         T, _, N, B, H = a.shape
         h = np.empty((T + 1, N, B, H), a.dtype)  # h[t + 1] is h_t; h[0] is the initial state
@@ -185,11 +183,9 @@ class GRUResetBefore(Recurrent):
         return h, a
 
     @staticmethod
-    def steps_backward(layers, dh, h, gates, frozen):
+    def steps_backward(layers, dh, h, gates):
         """Run the loop backward from dh (T, N, B, H); return da, r * h_{t-1} and [dh0]."""
         r, z, n = gates.swapaxes(0, 1)
-        if frozen is not None:
-            np.copyto(z, 1, where=frozen)
         s = r * h[:-1]
         da = np.empty_like(gates)  # factors first, gradients after the loop
         da_r, da_z, da_n = da.swapaxes(0, 1)

@@ -6,7 +6,7 @@ Legend: B batch, T steps, D input features, H hidden units, N directions (1, or 
 
 import numpy as np
 
-from scratchaudio.nn.recurrent import Recurrent, stacked_Wh
+from scratchaudio.nn.recurrent import Recurrent, gate_rows, stacked_Wh, stacked_Wh_T
 
 
 class LSTM(Recurrent):
@@ -62,8 +62,8 @@ class LSTM(Recurrent):
         self.b.value[n_hidden : 2 * n_hidden] = forget_bias
 
     @staticmethod
-    def steps(layers, a, h0, c0, frozen):
-        """Run the loop forward. a (T, 4, N, B, H) becomes the gates; frozen marks padded steps."""
+    def steps(layers, a, h0, c0):
+        """Run the loop forward. a (T, 4, N, B, H) becomes the gates."""
         T, _, N, B, H = a.shape
         h = np.empty((T + 1, N, B, H), a.dtype)  # h[t + 1] is h_t; h[0] is the initial state
         c = np.empty_like(h)
@@ -81,33 +81,36 @@ class LSTM(Recurrent):
         recurrent = np.empty_like(a[0])
         ig = np.empty_like(h[0])
         with np.errstate(over="ignore"):  # exp(-a) may reach inf: 1 / (1 + inf) = 0 is right
-            for t, a_t, ifo_t, i_t, f_t, o_t, g_t, tanh_c_t in zip(
-                range(T), a, a[:, :3], i, f, o, g, tanh_c, strict=True
+            views = (h, h[1:], c, c[1:], a, a[:, :3], i, f, o, g, tanh_c)
+            for h_before, h_t, c_before, c_t, a_t, ifo_t, i_t, f_t, o_t, g_t, tanh_c_t in zip(
+                *views, strict=False
             ):
-                np.matmul(h[t], Wh, out=recurrent)  # (4, N, B, H)
+                np.matmul(h_before, Wh, out=recurrent)  # (4, N, B, H)
                 np.add(a_t, recurrent, out=a_t)  # a_t = x_t Wx + b + h_{t-1} Wh
                 np.exp(ifo_t, out=ifo_t)
                 np.add(ifo_t, one, out=ifo_t)
                 np.reciprocal(ifo_t, out=ifo_t)  # i, f, o = 1 / (1 + exp(-a))
                 np.tanh(g_t, out=g_t)  # g = tanh(a_g)
-                c_t = c[t + 1]
-                np.multiply(f_t, c[t], out=c_t)
+                np.multiply(f_t, c_before, out=c_t)
                 np.multiply(i_t, g_t, out=ig)
                 np.add(c_t, ig, out=c_t)  # c_t = f * c_{t-1} + i * g
                 np.tanh(c_t, out=tanh_c_t)
-                np.multiply(o_t, tanh_c_t, out=h[t + 1])  # h_t = o * tanh(c_t)
+                np.multiply(o_t, tanh_c_t, out=h_t)  # h_t = o * tanh(c_t)
         return h, c, a, tanh_c
 
     @staticmethod
-    def steps_backward(layers, dh, dc, h, c, gates, tanh_c, frozen):
+    def freeze(frozen, c, gates, tanh_c):
+        """Give padded steps the gates i = 0, f = 1, o = 0, g = 0: c_t = c_{t-1}."""
+        gates *= ~frozen[:, None]
+        np.copyto(gates[:, 1], 1, where=frozen)
+
+    @staticmethod
+    def steps_backward(layers, dh, dc, h, c, gates, tanh_c):
         """Run the loop backward from dh (T, N, B, H) of the outputs and dc (N, B, H) of the end.
 
         Returns da twice (gradient at the input's and at the recurrent share) and [dh0, dc0].
         """
         i, f, o, g = gates.swapaxes(0, 1)  # each (T, N, B, H)
-        if frozen is not None:
-            gates *= ~frozen[:, None]
-            np.copyto(f, 1, where=frozen)
 
         # The factors of dh and dc do not wait for step t + 1: find them for all steps at once,
         # each written over an array that is not needed any more.
@@ -128,9 +131,9 @@ class LSTM(Recurrent):
         f *= 1 - f
         f *= c[:-1]  # da_f = dc * c_{t-1} f (1 - f)
 
-        Wh_T = stacked_Wh(layers).swapaxes(2, 3).copy()  # (4, N, H, H)
+        Wh_T = stacked_Wh_T(layers)  # (N, 4H, H)
+        da_by_gate, da_rows = gate_rows(gates[0])
         dh_next, dc = np.zeros_like(dh[0]), dc.copy()
-        by_gate = np.empty_like(gates[0])
         backwards = (array[::-1] for array in (dh, dc_from_dh, keep, gates, gates[:, :2], o, g))
         for dh_t, dc_from_dh_t, keep_t, da, da_if, da_o, da_g in zip(*backwards, strict=True):
             np.add(dh_t, dh_next, out=dh_t)  # h_t was used twice
@@ -140,6 +143,6 @@ class LSTM(Recurrent):
             np.multiply(da_o, dh_t, out=da_o)
             np.multiply(da_g, dc, out=da_g)
             np.multiply(dc, keep_t, out=dc)
-            np.matmul(da, Wh_T, out=by_gate)  # a_t was ... + h_{t-1} Wh
-            np.add.reduce(by_gate, axis=0, out=dh_next)
+            np.copyto(da_by_gate, da)
+            np.matmul(da_rows, Wh_T, out=dh_next)  # a_t was ... + h_{t-1} Wh
         return gates, gates, [dh_next, dc]

@@ -19,8 +19,9 @@ a loop of such calls that carries the state on and passes no dstate back.
 
 Lengths. `lengths[b]` says how many steps of sequence b are real. Steps behind them are computed
 and thrown away: nothing real comes after them. Their output is 0, the state returned is that of
-the last real step, and their gates are overwritten by those of a frozen step (an LSTM's: i = 0,
-f = 1, o = 0), through which the state's gradient passes untouched and the input's is 0.
+the last real step, and its gradient enters there, so that none reaches a padded step. (An LSTM's c
+has its gradient at the end of the loop: there the padded steps' gates are overwritten by those of a
+frozen step, i = 0, f = 1, o = 0, through which it passes untouched. See `LSTM.freeze`.)
 
 Legend: B batch, T steps, D input features, H hidden units, G gates, N directions: 1, or 2 when
 `Bidirectional` runs two layers in one loop. Arrays of the loop are (T, G, N, B, H): time first
@@ -28,11 +29,10 @@ and gates next, so that each step's gates lie in memory as one block and each ga
 NumPy sweeps in a single pass.
 """
 
-import math
-
 import numpy as np
 
 from scratchaudio.errors import CallOrderError, ShapeError, require_positive_integer
+from scratchaudio.nn.init import uniform
 from scratchaudio.nn.layer import Layer, Parameter
 
 
@@ -57,12 +57,11 @@ class Recurrent(Layer):
         require_positive_integer("n_in", n_in)
         require_positive_integer("n_hidden", n_hidden)
         rng = np.random.default_rng(rng)
-        limit = 1 / math.sqrt(n_hidden)
         width = self.n_gates * n_hidden
         self.n_in, self.n_hidden = n_in, n_hidden
-        self.Wx = Parameter(rng.uniform(-limit, limit, (n_in, width)).astype(dtype))
-        self.Wh = Parameter(rng.uniform(-limit, limit, (n_hidden, width)).astype(dtype))
-        self.b = Parameter(rng.uniform(-limit, limit, width).astype(dtype))
+        self.Wx = Parameter(uniform((n_in, width), n_hidden, rng, dtype))
+        self.Wh = Parameter(uniform((n_hidden, width), n_hidden, rng, dtype))
+        self.b = Parameter(uniform(width, n_hidden, rng, dtype))
 
     def initial_state(self, batch_size):
         """Zeros in the form `forward` takes as `state`: h (B, H), or the LSTM's (h, c)."""
@@ -76,6 +75,10 @@ class Recurrent(Layer):
     def backward(self, dy, dstate=None):  # (B, T, H) -> (B, T, D)
         dx, dstates, had_state = run_backward([self], self, dy, [dstate])
         return (dx, dstates[0]) if had_state else dx
+
+    @staticmethod
+    def freeze(frozen, *saved):
+        """Prepare what `steps` saved so that padded steps, where `frozen` is True, keep the state."""
 
     def add_gradients(self, x, h_before, da, da_recurrent):
         """Add one layer's parameter gradients; all (B T, ...): every step is one more example.
@@ -104,7 +107,7 @@ def run(layers, owner, x, states, lengths):
         a[:, :, n] = _in_reading_order(_input_share(layer, x), n, lengths).transpose(1, 2, 0, 3)
     initial = _stack_states(layers, states, B, dtype)
     frozen = None if padding is None else padding.T[:, None, :, None]  # (T, 1, B, 1)
-    h, *others = layers[0].steps(layers, a, *initial, frozen)  # h (T + 1, N, B, H)
+    h, *others = layers[0].steps(layers, a, *initial)  # h (T + 1, N, B, H)
 
     y = np.empty((B, T, len(layers) * H), dtype)
     for n in range(len(layers)):
@@ -134,14 +137,13 @@ def run_backward(layers, owner, dy, dstates):
         dh[:, n] = part.swapaxes(0, 1)
     if frozen is not None:
         dh *= ~frozen
+        layers[0].freeze(frozen, *others)
     dlast_h, *dlast_others = _stack_states(layers, dstates, B, h.dtype)
     last = np.full(B, T) if lengths is None else np.asarray(lengths)
     dh[last - 1, :, np.arange(B)] += dlast_h.swapaxes(0, 1)  # the state returned was h_last
 
     # (T, G, N, B, H) twice, and a list of (N, B, H)
-    da, da_recurrent, dinitial = layers[0].steps_backward(
-        layers, dh, *dlast_others, h, *others, frozen
-    )
+    da, da_recurrent, dinitial = layers[0].steps_backward(layers, dh, *dlast_others, h, *others)
     del dh, others
     dx = 0
     for n, layer in enumerate(layers):
@@ -162,6 +164,21 @@ def stacked_Wh(layers):
     H, G = layers[0].n_hidden, layers[0].n_gates
     split = [layer.Wh.value.reshape(H, G, H).swapaxes(0, 1) for layer in layers]
     return np.stack(split, axis=1)
+
+
+def stacked_Wh_T(layers):
+    """The N layers' transposed recurrent weights as (N, G H, H), for the way back."""
+    return np.stack([layer.Wh.value.T for layer in layers])
+
+
+def gate_rows(da):
+    """Room for one step's da (G, N, B, H) as rows (N, B, G H); returned twice, in both shapes.
+
+    Copying da there and multiplying once by (N, G H, H) sums over the gates inside one matmul.
+    """
+    G, N, B, H = da.shape
+    rows = np.empty((N, B, G, H), da.dtype)
+    return rows.transpose(2, 0, 1, 3), rows.reshape(N, B, G * H)
 
 
 def _input_share(layer, x):

@@ -6,7 +6,7 @@ Legend: B batch, T steps, D input features, H hidden units, N directions (1, or 
 
 import numpy as np
 
-from scratchaudio.nn.recurrent import Recurrent, stacked_Wh
+from scratchaudio.nn.recurrent import Recurrent, stacked_Wh, stacked_Wh_T
 
 
 class RNN(Recurrent):
@@ -47,7 +47,7 @@ class RNN(Recurrent):
     n_gates = 1
 
     @staticmethod
-    def steps(layers, a, h0, frozen):
+    def steps(layers, a, h0):
         """Run the loop forward; a (T, 1, N, B, H) is the input's share of all steps."""
         T, _, N, B, H = a.shape
         h = np.empty((T + 1, N, B, H), a.dtype)  # h[t + 1] is h_t; h[0] is the initial state
@@ -60,12 +60,10 @@ class RNN(Recurrent):
         return (h,)
 
     @staticmethod
-    def steps_backward(layers, dh, h, frozen):
+    def steps_backward(layers, dh, h):
         """Run the loop backward from dh (T, N, B, H); return da twice and [dh0]."""
         da = 1 - h[1:] * h[1:]  # (T, N, B, H): tanh' of all steps, to be multiplied by dh
-        if frozen is not None:
-            da *= ~frozen
-        Wh_T = stacked_Wh(layers)[0].swapaxes(1, 2).copy()
+        Wh_T = stacked_Wh_T(layers)  # (N, H, H)
         dh_next = np.zeros_like(dh[0])
         for dh_t, da_t in zip(dh[::-1], da[::-1], strict=True):
             np.add(dh_t, dh_next, out=dh_t)

@@ -38,12 +38,12 @@ def test_gaps_are_filled_before_short_pieces_are_dropped_and_the_rest_is_padded(
     expected = np.zeros(29, bool)
     expected[7:19] = True  # 9..16 with pad 2
     expected[19:28] = True  # 21..25 with pad 2
-    np.testing.assert_array_equal(segmentation.decide(p, settings), expected)
+    np.testing.assert_array_equal(segmentation.decide(np.array(p, float), settings), expected)
 
 
 def test_silence_at_the_ends_is_never_filled():
     settings = segmentation.SegmentSettings(0.5, 0.5, min_silence=1.0, min_speech=0.0)
-    p = np.array([0, 0, 1, 1, 0])
+    p = np.array([0.0, 0, 1, 1, 0])
     np.testing.assert_array_equal(segmentation.decide(p, settings), p.astype(bool))
 
 
@@ -96,3 +96,42 @@ def test_kept_segments_are_untouched_the_rest_is_silent_and_fades_are_gentle(see
     assert (gain[inside] == 1).all(), "a segment was changed"
     assert (gain[~near] == 0).all(), "something is left outside the segments and fades"
     assert np.abs(np.diff(gain)).max() <= np.pi / 2 / (fade * sr) + 1e-9, "a fade clicks"
+
+
+def test_frames_stand_for_5_ms_around_them():
+    active = np.array([True, False, False, True, True, False])
+    np.testing.assert_allclose(
+        segmentation.frames_to_segments(active), [(0.0, 0.005), (0.025, 0.045)], atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("gap", [3, 4, 5])
+def test_a_gap_is_filled_when_it_is_shorter_than_min_silence(gap):
+    settings = segmentation.SegmentSettings(0.5, 0.5, min_silence=0.04, min_speech=0.0)
+    p = np.array([1.0] * 5 + [0.0] * gap + [1.0] * 5)
+    assert segmentation.decide(p, settings).all() == (gap < 4)
+
+
+def test_fades_are_raised_cosines_and_float32_stays():
+    gain = segmentation.keep_segments(np.ones(100, np.float32), 1000, [(0.05, 0.06)], fade=0.02)
+    assert gain.dtype == np.float32
+    t = np.arange(30, 51)
+    np.testing.assert_allclose(gain[30:51], 0.5 - 0.5 * np.cos(np.pi * (t - 30) / 20), atol=1e-6)
+
+
+def test_order_of_segments_does_not_matter_and_integers_are_refused():
+    x = np.ones(200)
+    a = segmentation.keep_segments(x, 1000, [(0.02, 0.05), (0.1, 0.15)])
+    np.testing.assert_array_equal(
+        a, segmentation.keep_segments(x, 1000, [(0.1, 0.15), (0.02, 0.05)])
+    )
+    with pytest.raises(ShapeError, match="divide integer PCM"):
+        segmentation.keep_segments(x.astype(np.int16), 1000, [])
+    with pytest.raises(ShapeError, match=r"probabilities\[1\] is nan"):
+        segmentation.decide(np.array([0.1, np.nan]))
+
+
+def test_defaults_are_the_documented_ones():
+    settings = segmentation.SegmentSettings()
+    assert (settings.onset, settings.offset) == (0.5, 0.35)
+    assert (settings.min_silence, settings.min_speech, settings.pad) == (0.15, 0.1, 0.0)

@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scratchaudio import dsp
+from scratchaudio.checkpoint import save_checkpoint
 from scratchaudio.errors import CheckpointError, ConfigError, ShapeError
 from scratchaudio.models import VadStream, VoiceActivityDetector, load_pretrained, vad
 from scratchaudio.models.energy_vad import adaptive_energy_score, energy_score
 from scratchaudio.models.pretrained import load_model
-from scratchaudio.nn import Adam, bce_with_logits
+from scratchaudio.nn import LSTM, Adam, bce_with_logits
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -137,15 +139,116 @@ def test_messages():
     with pytest.raises(ConfigError, match="look into the future"):
         VadStream(small(bidirectional=True))
     stream = VadStream(small())
-    with pytest.raises(ShapeError, match=r"got int16 of shape \(8,\)"):
+    with pytest.raises(ShapeError, match="divide integer PCM"):
         stream.feed(np.zeros(8, np.int16))
     stream.finish()
     with pytest.raises(ConfigError, match="finished"):
         stream.feed(np.zeros(10))
     with pytest.raises(ConfigError, match=r"name must be one of \('vad',\), got 'voice'"):
         load_pretrained("voice")
+    with pytest.raises(ShapeError, match=r"chunk\[1\] is nan"):
+        stream.feed(np.array([0, np.nan]))
+    with pytest.raises(ShapeError, match=r"lengths must be at most 5"):
+        small().forward(np.zeros((2, 5, 40)), lengths=np.array([6, 5]))
+    model = small()
+    model.forward(np.zeros((2, 5, 40), np.float32))
+    with pytest.raises(ShapeError, match=r"dlogits must have shape \(2, 5\).*got \(2, 4\)"):
+        model.backward(np.zeros((2, 4), np.float32))
+    for score in (energy_score, adaptive_energy_score, vad.log_mel_features):
+        with pytest.raises(
+            ShapeError, match=r"one channel of shape \(samples,\), got shape \(2, 9\)"
+        ):
+            score(np.zeros((2, 9)))
+
+
+def test_checkpoints_of_other_models_and_hostile_settings_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="missing"):
         load_model("missing.npz")
+    path, model = tmp_path / "model.npz", small()
+    for changes, message in (
+        ({"n_hidden": 100_000}, "n_hidden is 100000 in its settings, 5 in its weights"),
+        ({"frames_per_step": 10**9}, "frames_per_step is 1000000000"),
+        ({"n_layers": 7}, "n_layers is 7 in its settings, 2"),
+        ({"rng": -1}, "settings do not fit"),
+        ({"features": "mel"}, "features must be one of"),
+    ):
+        save_checkpoint(path, model, settings=model.settings | changes)
+        with pytest.raises(CheckpointError, match=message):
+            load_model(path)
+    save_checkpoint(path, LSTM(2, 3))
+    with pytest.raises(CheckpointError, match="holds a LSTM; models here are"):
+        load_model(path)
+    save_checkpoint(path, model, settings=model.settings)
+    x = speechlike(3000)
+    np.testing.assert_array_equal(load_model(path).probabilities(x), model.probabilities(x))
+
+
+# Values -------------------------------------------------------------------------------------------
+
+
+def test_log_mel_is_the_logarithm_of_the_mel_bands():
+    x = speechlike(4000)
+    mel = dsp.melspectrogram(
+        y=x, sr=16000, n_fft=512, hop_length=160, win_length=400, n_mels=40, fmin=60
+    )
+    np.testing.assert_allclose(vad.log_mel_features(x), np.log(mel.T + 1e-9), rtol=1e-5)
+
+
+def test_mfcc_features_are_coefficients_and_their_two_deltas():
+    x = speechlike(4000)
+    c = dsp.dct(vad.log_mel_features(x), type=2, axis=1)[:, :13]
+    got = vad.mfcc_features(x)
+    for column in (0, 1, 12):
+        np.testing.assert_allclose(got[:, column], c[:, column], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(got[8:-8, 13], slopes(got[:, 0])[8:-8], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(got[8:-8, 26], curvatures(got[:, 0])[8:-8], rtol=1e-3, atol=1e-3)
+
+
+def slopes(x):
+    """Slope of the line fitted to 9 values around each."""
+    k = np.arange(-4, 5)
+    return np.array([np.polyfit(k, x[t - 4 : t + 5], 1)[0] if 4 <= t < len(x) - 4 else 0
+                     for t in range(len(x))])  # fmt: skip
+
+
+def curvatures(x):
+    """Twice the square coefficient of the parabola fitted to 9 values around each."""
+    k = np.arange(-4, 5)
+    return np.array([2 * np.polyfit(k, x[t - 4 : t + 5], 2)[0] if 4 <= t < len(x) - 4 else 0
+                     for t in range(len(x))])  # fmt: skip
+
+
+def test_each_kind_of_detector_has_its_own_normalization():
+    x = speechlike(16000)
+    features = vad.log_mel_features(x)
+    np.testing.assert_allclose(
+        small(True).normalized_features(x), features - features.mean(axis=0), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        small(False).normalized_features(x), vad.RunningMean(300)(features), atol=1e-5
+    )
+
+
+def test_probabilities_come_from_evaluation():
+    for bidirectional in (False, True):
+        model = small(bidirectional)
+        model.probabilities(speechlike(2000))
+        assert not model.training
+    assert not VadStream(small().train()).model.training
+
+
+@pytest.mark.parametrize("frames_per_step", [1, 2, 3])
+def test_lengths_hold_with_a_state_too(frames_per_step):
+    """A short sequence in a batch gives what it gives alone, its padding whatever it is."""
+    model = VoiceActivityDetector("log_mel", 5, 1, False, frames_per_step, rng=0)
+    model.astype(np.float64)
+    x = np.random.default_rng(0).standard_normal((2, 7, 40))
+    state = model.initial_state(2)
+    x[1, 4:] = np.nan
+    logits, after = model.forward(x, state, np.array([7, 4]))
+    alone, after_alone = model.forward(x[1:, :4], model.initial_state(1))
+    np.testing.assert_allclose(logits[1, :4], alone[0], atol=1e-13)
+    np.testing.assert_allclose(after[0][0][1], after_alone[0][0][0], atol=1e-13)
 
 
 @pytest.mark.parametrize("n", [1, 100, 16000])
