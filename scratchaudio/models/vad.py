@@ -78,7 +78,9 @@ def mfcc_features(x, n_mfcc=13, center=True):
     The deltas look four frames ahead, so these features suit whole recordings, not streams.
     """
     log_mel = log_mel_features(x, 40, center)
-    mfcc = log_mel @ dsp.dct_matrix(40)[:n_mfcc].T.astype(log_mel.dtype)  # (T, n_mfcc)
+    mfcc = log_mel @ dsp.dct_matrix(40, norm="ortho")[:n_mfcc].T.astype(
+        log_mel.dtype
+    )  # (T, n_mfcc)
     deltas = [dsp.delta(mfcc, order=order, axis=0, mode="nearest") for order in (1, 2)]
     return np.concatenate([mfcc, *deltas], axis=1)
 
@@ -229,9 +231,7 @@ class VoiceActivityDetector(Layer):
         if had_state:
             raise CallOrderError("train without a state: backward knows no gradient of the state")
         if dlogits.shape != shape:
-            raise ShapeError(
-                f"dlogits must have shape {shape} like the logits, got {dlogits.shape}"
-            )
+            raise ShapeError(f"dlogits must have the logits' shape {shape}, got {dlogits.shape}")
         (B, T), K = shape, self.frames_per_step
         dh = np.zeros((B, real.shape[-1]), dlogits.dtype)
         dh[:, :T] = dlogits
@@ -278,9 +278,9 @@ class VoiceActivityDetector(Layer):
 class VadStream:
     """A one-way detector that listens: samples in chunks of any size, probabilities out.
 
-    Frame t waits for samples t * 160 - 256 .. t * 160 + 255, the FFT's, and for the other frames of
-    its step, so with two a step its probability comes 16 to 26 ms after its centre. Fed in any chunks,
-    the stream gives the probabilities of the whole recording.
+    Frame t waits for samples t * 160 - 256 .. t * 160 + 255, the FFT's, and for the other frames
+    of its step, so with two a step its probability comes 16 to 26 ms after its centre. Fed in any
+    chunks, the stream gives the probabilities of the whole recording.
 
     Parameters
     ----------

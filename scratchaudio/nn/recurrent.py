@@ -78,7 +78,7 @@ class Recurrent(Layer):
 
     @staticmethod
     def freeze(frozen, *saved):
-        """Prepare what `steps` saved so that padded steps, where `frozen` is True, keep the state."""
+        """Change what `steps` saved so that steps that are padding keep the state."""
 
     def add_gradients(self, x, h_before, da, da_recurrent):
         """Add one layer's parameter gradients; all (B T, ...): every step is one more example.

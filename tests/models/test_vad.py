@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import fft
 
 from scratchaudio import dsp
 from scratchaudio.checkpoint import save_checkpoint
@@ -141,18 +142,18 @@ def test_messages():
     stream = VadStream(small())
     with pytest.raises(ShapeError, match="divide integer PCM"):
         stream.feed(np.zeros(8, np.int16))
+    with pytest.raises(ShapeError, match=r"chunk\[1\] is nan"):
+        stream.feed(np.array([0, np.nan]))
     stream.finish()
     with pytest.raises(ConfigError, match="finished"):
         stream.feed(np.zeros(10))
     with pytest.raises(ConfigError, match=r"name must be one of \('vad',\), got 'voice'"):
         load_pretrained("voice")
-    with pytest.raises(ShapeError, match=r"chunk\[1\] is nan"):
-        stream.feed(np.array([0, np.nan]))
     with pytest.raises(ShapeError, match=r"lengths must be at most 5"):
         small().forward(np.zeros((2, 5, 40)), lengths=np.array([6, 5]))
     model = small()
     model.forward(np.zeros((2, 5, 40), np.float32))
-    with pytest.raises(ShapeError, match=r"dlogits must have shape \(2, 5\).*got \(2, 4\)"):
+    with pytest.raises(ShapeError, match=r"logits' shape \(2, 5\), got \(2, 4\)"):
         model.backward(np.zeros((2, 4), np.float32))
     for score in (energy_score, adaptive_energy_score, vad.log_mel_features):
         with pytest.raises(
@@ -196,7 +197,7 @@ def test_log_mel_is_the_logarithm_of_the_mel_bands():
 
 def test_mfcc_features_are_coefficients_and_their_two_deltas():
     x = speechlike(4000)
-    c = dsp.dct(vad.log_mel_features(x), type=2, axis=1)[:, :13]
+    c = fft.dct(vad.log_mel_features(x), norm="ortho", axis=1)[:, :13]
     got = vad.mfcc_features(x)
     for column in (0, 1, 12):
         np.testing.assert_allclose(got[:, column], c[:, column], rtol=1e-4, atol=1e-3)
