@@ -9,8 +9,8 @@ costs.
 
 import librosa
 import numpy as np
-from timing import ratio
 
+from benchmarks.timing import ratio
 from scratchaudio import dsp
 
 SR, SECONDS = 22050, 60

@@ -31,7 +31,9 @@ SEED = 0
 
 def main():
     start = time.perf_counter()
-    model, history = train(CHECKPOINT, epochs=EPOCHS, max_seconds=MAX_SECONDS, seed=SEED)
+    model, history = train(
+        CHECKPOINT, epochs=EPOCHS, max_seconds=MAX_SECONDS, seed=SEED, overwrite=True
+    )
     seconds = time.perf_counter() - start
 
     def opening(page):

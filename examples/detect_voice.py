@@ -20,8 +20,7 @@ import numpy as np
 from scratchaudio import dsp, plot
 from scratchaudio.errors import AudioFileError, ScratchAudioError
 from scratchaudio.io import load, save
-from scratchaudio.models import load_pretrained, segmentation, vad
-from scratchaudio.models.pretrained import load_model
+from scratchaudio.models import load_model, load_pretrained, segmentation, vad
 
 # %% Settings
 ONSET = 0.5  # speech starts where the probability reaches this
@@ -52,22 +51,23 @@ def detect(path, folder, model, settings, overwrite):
         )
     ]
 
-    times = np.arange(len(probabilities)) / vad.FRAME_RATE
-    write_rows(targets["frames.csv"], "time,probability", zip(times, probabilities, strict=True))
-    write_rows(targets["segments.csv"], "start,end", segments)
-    labels = "".join(f"{start:.3f}\t{end:.3f}\tspeech\n" for start, end in segments)
-    targets["labels.txt"].write_text(labels)
     draw(targets["png"], mono, sr, probabilities, segments, settings, path.name)
-    save(
-        targets["speech.wav"], segmentation.keep_segments(x, sr, segments), sr, overwrite=overwrite
-    )
+    # Compressed formats may decode to peaks above full scale, which integers cannot hold.
+    subtype = "FLOAT" if np.abs(x).max() > 1 else "PCM_16"
+    speech = segmentation.keep_segments(x, sr, segments)
+    save(targets["speech.wav"], speech, sr, overwrite=overwrite, subtype=subtype)
+    frames = (f"{t / vad.FRAME_RATE:.2f},{p:.4f}" for t, p in enumerate(probabilities))
+    write_lines(targets["frames.csv"], ["time,probability", *frames])
+    spans = [f"{start:.3f},{end:.3f}" for start, end in segments]
+    write_lines(targets["segments.csv"], ["start,end", *spans])
+    labels = [f"{start:.3f}\t{end:.3f}\tspeech" for start, end in segments]
+    write_lines(targets["labels.txt"], labels)
     return duration, segments
 
 
-def write_rows(path, header, rows):
-    """Write a CSV of numbers: times to the millisecond, probabilities to four digits."""
-    lines = [header, *(f"{first:.3f},{second:.4f}" for first, second in rows)]
-    path.write_text("\n".join(lines) + "\n")
+def write_lines(path, lines):
+    """Write a text file."""
+    path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def draw(path, x, sr, probabilities, segments, settings, title):
@@ -75,12 +75,21 @@ def draw(path, x, sr, probabilities, segments, settings, title):
     import matplotlib.pyplot as plt
 
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(10, 4.5), sharex=True, layout="constrained")
-    plot.waveform(x, sr, ax=top)
+    plot.waveform(*outline(x, sr), ax=top)
     plot.segments(segments, ax=top)
     plot.probabilities(probabilities, threshold=settings.onset, ax=bottom)
     top.set_title(title, loc="left")
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def outline(x, sr, n_spans=4000):
+    """Keep the lowest and highest sample of each of n_spans spans: looks the same, draws fast."""
+    span = len(x) // n_spans
+    if span < 2:
+        return x, sr
+    spans = x[: span * n_spans].reshape(n_spans, span)
+    return np.stack([spans.min(axis=1), spans.max(axis=1)], axis=1).ravel(), 2 * sr / span
 
 
 def main():
@@ -105,14 +114,18 @@ def main():
     except (ScratchAudioError, OSError) as error:
         sys.exit(f"error: {error}")
 
-    failures = 0
+    failures, names = 0, set()
     for number, path in enumerate(args.recordings, 1):
         start = time.perf_counter()
         try:
+            if path.stem in names:
+                raise AudioFileError(f"{path}: another recording here is named {path.stem} too")
+            names.add(path.stem)
             duration, segments = detect(path, args.out, model, settings, args.overwrite)
-        except ScratchAudioError as error:
+        except (ScratchAudioError, OSError) as error:
             failures += 1
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            where = "" if str(path) in str(error) else f"{path}: "
+            print(f"error: {where}{error}", file=sys.stderr, flush=True)
             continue
         speech = sum(end - start for start, end in segments)
         print(

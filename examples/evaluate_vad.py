@@ -3,7 +3,7 @@
     python examples/evaluate_vad.py                                the shipped checkpoint
     python examples/evaluate_vad.py --checkpoint out/vad.npz       your own
 
-Every test voice is put into four kinds of noise that no training example had, at 20, 10, 5 and
+Every test voice is put into three kinds of noise that no training example had, at 20, 10, 5 and
 0 dB. Each method gets one threshold, tuned on the validation voices, and then everything is
 measured on the same frames. You will see ROC and precision/recall curves, tables by noise level
 with 95 % intervals, and one recording with what each method found; you will hear what each keeps
@@ -12,6 +12,7 @@ and what it throws away. All of it is written to one page, and the numbers to a 
 
 import argparse
 import csv
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,15 @@ import numpy as np
 from vad_data import SOUNDS, TEST_NOISES, TEST_SNRS, VALIDATION_NOISES, load_split, noisy
 
 from scratchaudio import dsp, metrics, plot
-from scratchaudio.models import load_pretrained, segmentation, vad
-from scratchaudio.models.energy_vad import adaptive_energy_score, energy_score
-from scratchaudio.models.pretrained import load_model
+from scratchaudio.errors import ConfigError, ScratchAudioError
+from scratchaudio.models import (
+    adaptive_energy_score,
+    energy_score,
+    load_model,
+    load_pretrained,
+    segmentation,
+    vad,
+)
 from scratchaudio.nn import sigmoid
 from scratchaudio.report import Report
 
@@ -397,7 +404,7 @@ def write_page(path, test, scores, thresholds, results, opening=None):
     )
     names = {mixture.name for mixture in test}
     page.text(
-        f"{len(names)} voices that were never trained on, {len(test)} recordings of 30 s: each "
+        f"{len(names)} voices that were never trained on, {len(test)} noisy recordings: each "
         f"voice in {', '.join(TEST_NOISES)} noise, which no training example had, at "
         f"{', '.join(str(snr_db) for snr_db in TEST_SNRS)} dB."
     )
@@ -418,10 +425,16 @@ def main():
     parser.add_argument("--sounds", type=Path, default=SOUNDS)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--overwrite", action="store_true", help="replace the page")
     args = parser.parse_args()
+    if args.out.exists() and not args.overwrite:
+        raise ConfigError(f"{args.out} is already there; --overwrite replaces it")
     model = load_model(args.checkpoint) if args.checkpoint else load_pretrained("vad")
     write_page(args.out, *evaluate({"network": model}, args.sounds, args.seed))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ScratchAudioError as error:
+        sys.exit(f"error: {error}")

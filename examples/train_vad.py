@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import numpy as np
 from vad_data import SOUNDS, VALIDATION_NOISES, load_split, noisy, varied
 
 from scratchaudio.checkpoint import save_checkpoint
+from scratchaudio.errors import CheckpointError, ScratchAudioError
 from scratchaudio.metrics import accuracy_score, roc_auc_score
 from scratchaudio.models import vad
 from scratchaudio.nn import Adam, bce_with_logits, cosine_with_warmup
@@ -33,7 +35,7 @@ N_HIDDEN = 64
 N_LAYERS = 2
 BIDIRECTIONAL = True
 EPOCHS = 220
-LR = 3e-3  # at its highest, after WARMUP_STEPS; falls to 0 along half a cosine
+LR = 3e-3  # at its highest, after WARMUP_STEPS; falls to LR / 100 along half a cosine
 WARMUP_STEPS = 20
 BATCH_SIZE = 16  # pieces
 PIECE_SECONDS = 10
@@ -139,9 +141,14 @@ def train(
     seed=SEED,
     max_seconds=None,
     resume=False,
+    overwrite=False,
     weights=None,
 ):
     """Train a detector; return it with its best weights, and the history of the training."""
+    if checkpoint.exists() and not (resume or overwrite):
+        raise CheckpointError(
+            f"{checkpoint} is already there: --resume goes on, --overwrite begins"
+        )
     rng = np.random.default_rng(seed)
     model = vad.VoiceActivityDetector(features, n_hidden, n_layers, bidirectional, rng=rng)
     optimizer = Adam(model.parameters(), lr=lr)
@@ -158,7 +165,8 @@ def train(
             "auc": roc_auc_score(y_validation.ravel(), logits.ravel()),
         }
 
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    for path in (checkpoint, weights or checkpoint):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with ExampleMaker(sounds, model.settings) as maker:
         history = fit(
             model,
@@ -198,6 +206,7 @@ def main():
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--max-seconds", type=float, default=None)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="begin anew, over the old one")
     parser.add_argument("--weights", type=Path, help="write the best weights alone to this file")
     args = vars(parser.parse_args())
     one_way = args.pop("one_way")
@@ -205,4 +214,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ScratchAudioError as error:
+        sys.exit(f"error: {error}")

@@ -13,7 +13,7 @@ from scipy import fft
 from scipy.signal import fftconvolve
 
 from scratchaudio import dsp
-from scratchaudio.errors import AudioFileError, ConfigError
+from scratchaudio.errors import AudioFileError, ConfigError, ShapeError
 from scratchaudio.io import load
 from scratchaudio.models import segmentation, vad
 
@@ -60,7 +60,7 @@ def read_segments(path):
     """Read a label file: CSV with a header and rows `start,end` in seconds."""
     path = Path(path)
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return [(float(row["start"]), float(row["end"])) for row in csv.DictReader(file)]
     except FileNotFoundError:
         problem = "no such label file; one is needed beside each recording"
@@ -75,11 +75,21 @@ def load_split(split, folder=SOUNDS):
         raise ConfigError(f"split must be one of {SPLITS}, got {split!r}")
     recordings = []
     for labels in sorted((Path(folder) / split).glob("*.csv")):
-        sound = next(path for path in labels.parent.glob(labels.stem + ".*") if path != labels)
-        samples, sr = load(sound)
+        sounds = [path for path in labels.parent.glob(labels.stem + ".*") if path != labels]
+        if len(sounds) != 1:
+            raise AudioFileError(f"{labels}: needs one recording of that name, found {sounds}")
+        samples, sr = load(sounds[0])
         if sr != vad.SAMPLE_RATE or samples.ndim != 1:
-            raise AudioFileError(f"{sound}: must be mono at {vad.SAMPLE_RATE} Hz, has {sr} Hz")
-        recordings.append(Recording(labels.stem, samples, read_segments(labels)))
+            raise AudioFileError(
+                f"{sounds[0]}: must be mono at {vad.SAMPLE_RATE} Hz, is {sr} Hz with "
+                f"{1 if samples.ndim == 1 else len(samples)} channels"
+            )
+        recording = Recording(labels.stem, samples, read_segments(labels))
+        try:
+            recording.labels  # noqa: B018  the check of the segments against the sound
+        except ShapeError as error:
+            raise AudioFileError(f"{labels}: {error}") from error
+        recordings.append(recording)
     if not recordings:
         raise AudioFileError(f"{Path(folder) / split}: no labelled recordings here")
     return recordings
@@ -104,7 +114,7 @@ def noisy(recording, kind, snr_db, voices, rng):
 def changed_noise(kind, n_samples, voices, rng):
     """Noise of a kind, made stranger: played slower or faster, coloured, swelling, cut in pieces.
 
-    Fifteen kinds are few beside what the world holds. What these changes teach is that a sound
+    A dozen kinds are few beside what the world holds. What these changes teach is that a sound
     which begins suddenly, or swells as fast as syllables, need not be speech.
     """
     speed = 2 ** rng.uniform(-1, 1) if rng.random() < 0.5 else 1.0

@@ -1,6 +1,7 @@
 """The scripts do what their first lines promise, and speak clearly when they cannot."""
 
 import csv
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from scratchaudio.errors import AudioFileError
 from scratchaudio.models import load_pretrained, segmentation, vad
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -140,3 +142,83 @@ def test_the_shipped_detector_is_small_and_finds_the_bundled_sentence():
     assert model.probabilities(speech).mean() > 0.7
     noise = 0.05 * np.random.default_rng(0).standard_normal(sr * 5).astype(np.float32)
     assert model.probabilities(noise).mean() < 0.3
+
+
+# The data of the detector -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def vad_data(monkeypatch):
+    """The examples' own module, as the scripts import it."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module("vad_data")
+
+
+def bursts(folder, name, sr=16000, segments="start,end\n1.00,3.00\n", seed=0):
+    """A clean recording of 6 s of silence with a burst of noise from 1 to 3 s, and its labels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    x = np.zeros(6 * sr)
+    x[sr : 3 * sr] = 0.1 * np.random.default_rng(seed).standard_normal(2 * sr)
+    soundfile.write(folder / f"{name}.flac", x, sr)
+    (folder / f"{name}.csv").write_text(segments, encoding="utf-8")
+
+
+def test_training_resumes_to_the_same_bytes(tmp_path):
+    """One epoch, stopped by the clock, then resumed: the checkpoint of the uninterrupted run."""
+    for split, name in (("train", "a"), ("train", "b"), ("validation", "c")):
+        bursts(tmp_path / split, name, seed=ord(name))
+    common = ("--sounds", tmp_path, "--epochs", 2, "--n-hidden", 4, "--batch-size", 1)
+    whole, parts = tmp_path / "whole.npz", tmp_path / "parts.npz"
+    assert run("train_vad.py", "--checkpoint", whole, *common).returncode == 0
+    part = run("train_vad.py", "--checkpoint", parts, *common, "--max-seconds", 0.01)
+    assert "have passed" in part.stdout, part.stderr
+    assert parts.read_bytes() != whole.read_bytes()
+    again = run("train_vad.py", "--checkpoint", parts, *common)
+    assert again.returncode == 1 and "--resume goes on" in again.stderr
+    assert run("train_vad.py", "--checkpoint", parts, *common, "--resume").returncode == 0
+    assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_labels_and_sounds_that_do_not_fit_are_named(vad_data, tmp_path):
+    folder = tmp_path / "train"
+    cases = (
+        ({"segments": "start,end\n1.0,9.5\n"}, r"a\.csv: the segment \(1.0, 9.5\) ends behind"),
+        ({"segments": "start,end\n-1.0,2\n"}, r"a\.csv: a segment must have 0 <= start"),
+        ({"segments": "start,end\nnan,2\n"}, r"a\.csv: a segment must have 0 <= start"),
+        ({"segments": "from,to\n1,2\n"}, r"a\.csv: rows must be start,end in seconds"),
+        ({"sr": 8000}, r"a\.flac: must be mono at 16000 Hz, is 8000 Hz"),
+    )
+    for options, message in cases:
+        bursts(folder, "a", **options)
+        with pytest.raises(AudioFileError, match=message):
+            vad_data.load_split("train", tmp_path)
+    (folder / "a.flac").unlink()
+    with pytest.raises(AudioFileError, match=r"a\.csv: needs one recording of that name, found"):
+        vad_data.load_split("train", tmp_path)
+    with pytest.raises(AudioFileError, match="no labelled recordings here"):
+        vad_data.load_split("test", tmp_path)
+    bursts(folder, "a", segments="\ufeffstart,end\n1.00,3.00\n")  # as spreadsheets write it
+    (recording,) = vad_data.load_split("train", tmp_path)
+    assert recording.segments == [(1.0, 3.0)]
+    assert recording.active.sum() == 2 * 16000 and recording.labels.sum() == 200
+
+
+def test_an_example_keeps_sound_and_labels_together(vad_data, tmp_path):
+    """Where the labels say speech, the varied recording is louder: no change moved one of them."""
+    bursts(tmp_path / "train", "a")
+    (recording,) = vad_data.load_split("train", tmp_path)
+    correlations = []
+    for seed in range(30):
+        x, labels = vad_data.varied(recording, [recording.samples], np.random.default_rng(seed))
+        assert len(labels) == 1 + len(x) // 160 and x.dtype == np.float32
+        again, _ = vad_data.varied(recording, [recording.samples], np.random.default_rng(seed))
+        np.testing.assert_array_equal(x, again)
+        if 0 < labels.mean() < 1:
+            level = vad.log_mel_features(x).mean(axis=1)
+            correlations.append(np.corrcoef(level, labels)[0, 1])
+    assert np.median(correlations) > 0.4, "labels and sound have come apart"
+
+
+def test_noises_of_the_test_are_never_trained_on(vad_data):
+    assert not set(vad_data.TEST_NOISES) & set(vad_data.TRAIN_NOISES)
+    assert set(vad_data.VALIDATION_NOISES) <= set(vad_data.TRAIN_NOISES)

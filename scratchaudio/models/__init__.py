@@ -1,6 +1,18 @@
 """Complete models: each one readable file, trained checkpoints by `load_pretrained`."""
 
-from scratchaudio.models.pretrained import load_pretrained
+from scratchaudio.models.energy_vad import adaptive_energy_score, energy_score
+from scratchaudio.models.pretrained import load_model, load_pretrained
+from scratchaudio.models.segmentation import SegmentSettings, decide, frames_to_segments
 from scratchaudio.models.vad import VadStream, VoiceActivityDetector
 
-__all__ = ["VadStream", "VoiceActivityDetector", "load_pretrained"]
+__all__ = [
+    "SegmentSettings",
+    "VadStream",
+    "VoiceActivityDetector",
+    "adaptive_energy_score",
+    "decide",
+    "energy_score",
+    "frames_to_segments",
+    "load_model",
+    "load_pretrained",
+]

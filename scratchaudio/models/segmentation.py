@@ -97,7 +97,7 @@ def segments_to_frames(segments, n_frames):
     times = np.arange(n_frames) / FRAME_RATE
     active = np.zeros(n_frames, bool)
     for start, end in segments:
-        if not 0 <= start <= end:
+        if not 0 <= start <= end < math.inf:
             raise ShapeError(f"a segment must have 0 <= start <= end, got ({start}, {end})")
         if end > n_frames / FRAME_RATE + 1e-9:
             raise ShapeError(
@@ -115,15 +115,19 @@ def keep_segments(x, sr, segments, fade=0.01):
     `x - keep_segments(x, ...)` is the complement.
     """
     x = require_signal("x", x)
-    times, gains = [-math.inf], [0.0]
+    spans = []
     for start, end in sorted(segments):
-        if start - fade < times[-1]:  # no room to fade out and in again
-            del times[-2:], gains[-2:]
+        if not 0 <= start <= end < math.inf:
+            raise ShapeError(f"a segment must have 0 <= start <= end, got ({start}, {end})")
+        if spans and start - spans[-1][1] < 2 * fade:  # no room to fade out and in again
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
         else:
-            times += [start - fade, start]
-            gains += [0.0, 1.0]
-        times += [end, end + fade]
-        gains += [1.0, 0.0]
-    gain = np.interp(np.arange(x.shape[-1]) / sr, times[1:] or [0.0], gains[1:] or [0.0])
-    smooth = 0.5 - 0.5 * np.cos(np.pi * gain)  # raised cosine
-    return x * smooth.astype(x.dtype)
+            spans.append((start, end))
+    y = np.zeros_like(x)
+    for start, end in spans:
+        first, last = max(0, math.ceil((start - fade) * sr)), math.ceil((end + fade) * sr)
+        t = np.arange(first, min(last, x.shape[-1])) / sr
+        gain = np.interp(t, [start - fade, start, end, end + fade], [0, 1, 1, 0])
+        smooth = 0.5 - 0.5 * np.cos(np.pi * gain)  # raised cosine
+        y[..., first : first + len(t)] = x[..., first : first + len(t)] * smooth.astype(x.dtype)
+    return y

@@ -277,4 +277,23 @@ def test_adaptive_score_ignores_a_steady_level_and_sees_a_burst():
     np.testing.assert_allclose(quiet, loud, atol=1e-6)
     assert loud[310:340].min() > 15
     assert loud[400:].max() < 8, "the hangover must end"
-    assert loud[352:360].min() > 15, "the hangover must hold for 0.15 s"
+    assert loud[352:363].min() > 15, "the hangover must hold for 0.15 s"
+    assert loud[368:380].max() < 12, "and no longer"
+
+
+def test_the_noise_floor_is_followed_within_three_seconds():
+    """A louder noise counts as speech until the quiet before it is 3 s ago."""
+    x = np.random.default_rng(0).standard_normal(10 * 16000)
+    x[5 * 16000 :] *= 10
+    score = adaptive_energy_score(x)
+    assert score[520:790].min() > 12, "the floor of the last 3 s is still the quiet one"
+    assert score[830:].max() < 8, "the floor must have risen"
+
+
+def test_energy_is_taken_over_25_ms():
+    x = np.zeros(8000)
+    x[4000] = 1
+    score = energy_score(x)
+    assert np.flatnonzero(score > -60).tolist() == [24, 25, 26]
+    np.testing.assert_allclose(score[25], 10 * np.log10(1 / 400), atol=1e-6)
+    assert score[0] <= -99, "silence must lie far below, not 80 dB under the loudest"

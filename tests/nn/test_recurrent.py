@@ -290,6 +290,19 @@ def test_forget_bias_starts_at_one_and_can_be_chosen():
     np.testing.assert_array_equal(LSTM(3, H, rng=0, forget_bias=0.5).b.value[H : 2 * H], 0.5)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_initial_weights_fill_the_range_of_torch(cell):
+    """U(-1/sqrt(H), 1/sqrt(H)) for every parameter, the LSTM's forget bias aside."""
+    H = 25
+    layer = cell(30, H, rng=0)
+    for name, parameter in layer.named_parameters():
+        values = parameter.value.copy()
+        if cell is LSTM and name == "b":
+            values[H : 2 * H] = 0
+        largest = np.abs(values).max()
+        assert 0.15 < largest <= 0.2, f"{name} reaches {largest:.3f}, 1/sqrt(H) is 0.2"
+
+
 def test_lstm_memory_is_linear_in_time_and_at_most_12_arrays():
     """Peak of forward and backward together, in arrays of (B, T, H), x and dy aside."""
     B, D, H = 4, 8, 16
@@ -323,6 +336,8 @@ def test_errors_say_what_came_and_what_was_expected():
         layer.forward(x, (np.zeros((2, 5)), np.zeros((2, 5))))
     with pytest.raises(ShapeError, match=r"lengths must lie in 1..5 .*got \[0, 5\]"):
         layer.forward(x, lengths=np.array([0, 5]))
+    with pytest.raises(ShapeError, match=r"lengths must lie in 1..5 .*got \[5, 6\]"):
+        layer.forward(x, lengths=np.array([5, 6]))
     with pytest.raises(ShapeError, match="lengths must be 2 integers"):
         layer.forward(x, lengths=np.array([1.5, 2]))
     layer.forward(x)
