@@ -52,7 +52,7 @@ def main():
             f"Training loss over {len(history)} epochs.",
         )
 
-    networks = {"trained just now": model, "shipped network": load_pretrained("vad")}
+    networks = {"network trained just now": model, "shipped network": load_pretrained("vad")}
     test, scores, thresholds, results = evaluate(networks)
     write_page(PAGE, test, scores, thresholds, results, opening)
     print(f"open {PAGE.resolve()} in a browser")

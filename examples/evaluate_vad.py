@@ -355,7 +355,7 @@ def add_example(page, test, scores, thresholds, picture):
         page,
         figure,
         "The spectrogram; the waveform with the truth (upper half) and what each method found "
-        f"(lower half); last the probability that {network} gives.",
+        f"(lower half); last the probability given by the {network}.",
         "Spectrogram, waveforms with truth and detections shaded, and the network's probability.",
     )
     kept = {
