@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from vad_data import SOUNDS, VALIDATION_NOISES, load_split, noisy, varied
+from vad_data import SOUNDS, VALIDATION_NOISES, load_split, noisy, padded, varied
 
 from scratchaudio.checkpoint import save_checkpoint
 from scratchaudio.errors import CheckpointError, ScratchAudioError
@@ -115,7 +115,7 @@ def together(pieces, T):
 
 
 def validation_set(recordings, model):
-    """Features (B, T, D) and labels (B, T) of the validation voices in noise, always the same."""
+    """The validation voices in noise, always the same: a padded batch, and all labels joined."""
     rng = np.random.default_rng(1)
     voices = [recording.samples for recording in recordings]
     features, labels = [], []
@@ -124,7 +124,7 @@ def validation_set(recordings, model):
             x = noisy(recording, rng.choice(VALIDATION_NOISES), snr_db, voices, rng)
             features.append(model.normalized_features(x))
             labels.append(recording.labels)
-    return np.stack(features), np.stack(labels)
+    return *padded(features), np.concatenate(labels)
 
 
 def train(
@@ -153,16 +153,16 @@ def train(
     model = vad.VoiceActivityDetector(features, n_hidden, n_layers, bidirectional, rng=rng)
     optimizer = Adam(model.parameters(), lr=lr)
     n_recordings = len(load_split("train", sounds))
-    x_validation, y_validation = validation_set(load_split("validation", sounds), model)
+    x, lengths, labels = validation_set(load_split("validation", sounds), model)
     n_steps = epochs * max(1, int(MEAN_PIECES * n_recordings / batch_size))
     n_warmup = min(WARMUP_STEPS, n_steps // 4)
     print(f"training on {n_recordings} recordings, each epoch in new noise and rooms", flush=True)
 
     def validate(model):
-        logits = model.forward(x_validation)
+        logits = model.forward(x, None, lengths)[np.arange(x.shape[1]) < lengths[:, None]]
         return {
-            "accuracy": accuracy_score(y_validation.ravel(), logits.ravel() > 0),
-            "auc": roc_auc_score(y_validation.ravel(), logits.ravel()),
+            "accuracy": accuracy_score(labels, logits > 0),
+            "auc": roc_auc_score(labels, logits),
         }
 
     for path in (checkpoint, weights or checkpoint):

@@ -56,6 +56,15 @@ def sample_mask(segments, n_samples):
     return active
 
 
+def padded(features):
+    """Join recordings of any lengths: list of (T, D) -> x (B, longest T, D), lengths (B,)."""
+    lengths = np.array([len(f) for f in features])
+    x = np.zeros((len(features), lengths.max(), features[0].shape[1]), np.float32)
+    for b, f in enumerate(features):
+        x[b, : len(f)] = f
+    return x, lengths
+
+
 def read_segments(path):
     """Read a label file: CSV with a header and rows `start,end` in seconds."""
     path = Path(path)
