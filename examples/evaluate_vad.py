@@ -208,13 +208,16 @@ def add_curves(page, test, scores):
         "show every threshold: first on all test recordings together, then at each noise level."
     )
     pooled, by_level = [], []
-    for draw in (draw_roc, draw_precision_recall):
+    for curve, draw in (
+        (metrics.roc_curve, plot.roc),
+        (metrics.precision_recall_curve, plot.precision_recall),
+    ):
         _, ax = plot.subplots(height=4.2)
-        draw(test, scores, range(len(test)), ax)
+        draw_curves(test, scores, range(len(test)), curve, draw, ax)
         pooled.append(ax)
         figure, axes = plot.subplots(2, 2, height=2.8)
         for ax, snr_db in zip(axes.ravel(), TEST_SNRS, strict=True):
-            draw(test, scores, at_level(test, snr_db), ax)
+            draw_curves(test, scores, at_level(test, snr_db), curve, draw, ax)
             ax.set_title(f"{snr_db} dB", fontsize=plot.LETTERS)
         by_level.append(figure)
     captions = (
@@ -232,22 +235,13 @@ def add_curves(page, test, scores):
             show(page, figure, f"{alt}, by noise level.", f"{alt} at 20, 10, 5 and 0 dB.")
 
 
-def draw_roc(test, scores, chosen, ax):
-    """Draw the ROC curves of all methods on some of the mixtures."""
+def draw_curves(test, scores, chosen, curve, draw, ax):
+    """Draw a curve of all methods, by a metric and its plot, on some of the mixtures."""
     y_true = np.concatenate([test[k].labels for k in chosen])
     for method in scores:
         y_score = np.concatenate([scores[method][k] for k in chosen])
-        fpr, tpr, _ = metrics.roc_curve(y_true, y_score)
-        plot.roc(*thinned(fpr, tpr), label=method, ax=ax)
-
-
-def draw_precision_recall(test, scores, chosen, ax):
-    """Draw the precision/recall curves of all methods on some of the mixtures."""
-    y_true = np.concatenate([test[k].labels for k in chosen])
-    for method in scores:
-        y_score = np.concatenate([scores[method][k] for k in chosen])
-        precision, recall, _ = metrics.precision_recall_curve(y_true, y_score)
-        plot.precision_recall(*thinned(precision, recall), label=method, ax=ax)
+        x, y, _ = curve(y_true, y_score)
+        draw(*thinned(x, y), label=method, ax=ax)
 
 
 def add_levels(page, test, results):
