@@ -21,8 +21,17 @@ from scratchaudio.nn.activations import (
     softmax,
     softplus,
 )
+from scratchaudio.nn.attention import (
+    Cache,
+    MultiHeadAttention,
+    attention_weights,
+    causal_mask,
+    padding_mask,
+    scaled_dot_product_attention,
+)
 from scratchaudio.nn.bidirectional import Bidirectional
 from scratchaudio.nn.container import Sequential
+from scratchaudio.nn.dropout import Dropout
 from scratchaudio.nn.gradcheck import (
     adjoint_error,
     check_gradients,
@@ -35,7 +44,9 @@ from scratchaudio.nn.layer import Layer, Parameter
 from scratchaudio.nn.linear import Linear
 from scratchaudio.nn.losses import bce_with_logits, cross_entropy, mse
 from scratchaudio.nn.lstm import LSTM
+from scratchaudio.nn.normalization import LayerNorm
 from scratchaudio.nn.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from scratchaudio.nn.positional import rotary_angles, rotate, sinusoidal_positions
 from scratchaudio.nn.rnn import RNN
 from scratchaudio.nn.schedules import (
     constant_with_warmup,
@@ -43,6 +54,14 @@ from scratchaudio.nn.schedules import (
     exponential_decay,
     noam,
     step_decay,
+)
+from scratchaudio.nn.transformer import (
+    DecoderBlock,
+    EncoderBlock,
+    Transformer,
+    TransformerDecoder,
+    TransformerEncoder,
+    feed_forward,
 )
 
 __all__ = [
@@ -55,11 +74,17 @@ __all__ = [
     "Adam",
     "AdamW",
     "Bidirectional",
+    "Cache",
+    "DecoderBlock",
+    "Dropout",
+    "EncoderBlock",
     "GELUTanh",
     "GRUResetBefore",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MultiHeadAttention",
     "Optimizer",
     "Parameter",
     "ReLU",
@@ -68,8 +93,13 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerEncoder",
     "adjoint_error",
+    "attention_weights",
     "bce_with_logits",
+    "causal_mask",
     "check_gradients",
     "clip_grad_norm",
     "complex_step",
@@ -77,6 +107,7 @@ __all__ = [
     "cosine_with_warmup",
     "cross_entropy",
     "exponential_decay",
+    "feed_forward",
     "fourth_order_difference",
     "gelu",
     "gelu_tanh",
@@ -88,8 +119,13 @@ __all__ = [
     "mse",
     "noam",
     "orthogonal",
+    "padding_mask",
     "relu",
+    "rotary_angles",
+    "rotate",
+    "scaled_dot_product_attention",
     "sigmoid",
+    "sinusoidal_positions",
     "softmax",
     "softplus",
     "step_decay",
