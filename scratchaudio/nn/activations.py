@@ -163,7 +163,7 @@ class ReLU(Activation):
         return relu(x)
 
     def derivative(self, x, y):
-        return (x > 0).astype(x.dtype)
+        return x > 0  # a bool counts as 0 or 1
 
 
 class LeakyReLU(Activation):

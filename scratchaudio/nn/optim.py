@@ -5,8 +5,10 @@ For an optimiser all parameters are one long vector theta with gradient g; each 
     theta <- theta - lr * (a direction made of g and of earlier gradients)
 
 and the papers' formulas stand here in that form. A network has many small arrays, so working on
-one vector also saves most of the NumPy calls: a step copies the gradients into g, computes with
-(P,) vectors, and takes each parameter's piece of the update from it, in place.
+one vector also saves most of the NumPy calls: a step copies the gradients into g, and takes each
+parameter's piece of the update from it, in place. In between, a large network's vectors are worked
+through in blocks of a size that stays in the processor's cache over the dozen operations of an
+update; passing over the whole vectors a dozen times would wait for the memory.
 
     optimizer = Adam(model.parameters(), lr=1e-3)
     ...
@@ -16,7 +18,8 @@ one vector also saves most of the NumPy calls: a step copies the gradients into 
 `lr` may be set at any time (`optimizer.lr = cosine_with_warmup(step, ...)`, see `schedules`).
 `state_dict()` holds all that a run needs to go on, bit for bit, as if it had not stopped.
 
-Legend: P numbers in all parameters together; t the number of steps taken; m, v moments of g.
+Legend: P numbers in all parameters together, n in a block; t the number of steps taken; m, v
+moments of g.
 """
 
 import math
@@ -26,14 +29,18 @@ import numpy as np
 from scratchaudio.errors import ConfigError, ShapeError
 from scratchaudio.nn.layer import Parameter
 
+BLOCK = 2**15  # numbers: four such vectors of float32 are half a megabyte
+
 
 class Optimizer:
     """Base of the optimisers: gathers gradients, moves parameters, saves and loads moments.
 
-    A subclass names its moments, (P,) vectors that start at 0, in `moments` and writes `update`.
+    A subclass names its moments, (P,) vectors that start at 0, in `moments` and writes `update`,
+    which is called for one block of all these vectors at a time.
     """
 
     moments = ()
+    weight_decay = 0.0
 
     def __init__(self, parameters, lr):
         self.parameters = list(parameters)
@@ -52,14 +59,22 @@ class Optimizer:
         """Move all parameters, in place, by one step."""
         self.t += 1
         self.lr = float(self.lr)  # an np.float64 rounds otherwise than the one loaded later
-        update = self.update(self._gather("grad"))  # (P,)
+        update = self._gather("grad")  # (P,) g now; block by block it turns into the update
+        theta = self._gather("value") if self.weight_decay else update
+        moments = [getattr(self, name) for name in self.moments]
+        for start in range(0, update.size, BLOCK):
+            block = slice(start, start + BLOCK)
+            update[block] = self.update(update[block], theta[block], *(m[block] for m in moments))
         end = 0
         for parameter in self.parameters:
             start, end = end, end + parameter.value.size
             parameter.value -= update[start:end].reshape(parameter.value.shape)
 
-    def update(self, g):
-        """Return what is subtracted from theta, (P,); may use `g`, a copy, as working memory."""
+    def update(self, g, theta, *moments):
+        """Return what is subtracted from theta, (n,); moments change in place, as `g` may.
+
+        `theta` is only there with weight decay.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no update yet")
 
     def _gather(self, attribute):
@@ -123,14 +138,14 @@ class SGD(Optimizer):
             raise ConfigError("nesterov needs a momentum above 0")
         self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
 
-    def update(self, g):
+    def update(self, g, theta, m):
         if self.weight_decay:
-            g += self.weight_decay * self._gather("value")
-        self.m *= self.momentum
-        self.m += g
+            g += self.weight_decay * theta
+        m *= self.momentum
+        m += g
         if self.nesterov:
-            return self.lr * (g + self.momentum * self.m)
-        return self.lr * self.m
+            return self.lr * (g + self.momentum * m)
+        return self.lr * m
 
 
 class Adam(Optimizer):
@@ -169,26 +184,26 @@ class Adam(Optimizer):
         _require_decay(weight_decay)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def update(self, g):
+    def update(self, g, theta, m, v):
         if self.weight_decay:
-            g += self.weight_decay * self._gather("value")
-        return self.adaptive_step(g)
+            g += self.weight_decay * theta
+        return self.adaptive_step(g, m, v)
 
-    def adaptive_step(self, g):
+    def adaptive_step(self, g, m, v):
         """Update both moments with g; return lr m_hat / (sqrt(v_hat) + eps)."""
         beta1, beta2 = self.betas
-        self.m *= beta1
-        self.m += (1 - beta1) * g
-        self.v *= beta2
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
         g *= g
         g *= 1 - beta2
-        self.v += g
+        v += g
 
-        # In place, because a new (P,) vector for each operation costs more than the arithmetic.
-        denominator = np.sqrt(self.v, out=g)
+        # In place: new memory for each operation would cost more than the arithmetic.
+        denominator = np.sqrt(v, out=g)
         denominator /= math.sqrt(1 - beta2**self.t)  # sqrt(v_hat)
         denominator += self.eps
-        step = np.divide(self.m, denominator, out=denominator)
+        step = np.divide(m, denominator, out=denominator)
         step *= self.lr / (1 - beta1**self.t)
         return step
 
@@ -213,9 +228,10 @@ class AdamW(Adam):
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def update(self, g):
-        step = self.adaptive_step(g)
-        step += self.lr * self.weight_decay * self._gather("value")
+    def update(self, g, theta, m, v):
+        step = self.adaptive_step(g, m, v)
+        if self.weight_decay:
+            step += self.lr * self.weight_decay * theta
         return step
 
 
