@@ -2,6 +2,8 @@
 
     x, sr = load("voice.mp3")                    the file as it is: its rate, its channels
     x, sr = load("voice.mp3", sr=16000, mono=True)
+    for x in blocks("voice.mp3"): ...            ten seconds at a time
+    with writer("new.wav", sr, channels=2) as write: write(x)
 
 libsndfile, through soundfile, decodes WAV, FLAC, OGG, MP3, Opus and some twenty others. It is
 forgiving: of a file cut in half it returns the first half, of a damaged OGG the pages it could use.
@@ -15,6 +17,7 @@ Samples are floats between -1 and 1: integer PCM of b bits is divided by 2^(b - 
 Legend: C channels, N samples; waveforms are (N,) or (C, N), channels first.
 """
 
+import contextlib
 import os
 import re
 import secrets
@@ -28,6 +31,7 @@ from scratchaudio.audiofile import FlacProof, check_flac, check_ogg, check_wav, 
 from scratchaudio.dsp.resample import resample
 from scratchaudio.errors import (
     AudioFileError,
+    CallOrderError,
     ConfigError,
     ShapeError,
     require_positive_integer,
@@ -238,6 +242,8 @@ _FORMATS = {
     ".mp3": ("MP3", "MPEG_LAYER_III", ("MPEG_LAYER_III",)),
 }
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_WAV_BYTES = 2**32 - 2**12  # of samples; leaves room for the header
 _CODEC_RATES = {
     "OPUS": (8000, 12000, 16000, 24000, 48000),
     "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
@@ -266,20 +272,95 @@ def save(path, x, sr, overwrite=False, *, subtype=None):
     """
     path = os.fspath(path)
     x = require_signal("x", x)
+    C, N = np.atleast_2d(x).shape[-2:]
+    if x.ndim > 2 or C > _MAX_CHANNELS or C > 2 and C > N:
+        raise ShapeError(
+            f"x must be (N,) or (C, N), channels first, at most {_MAX_CHANNELS} of them; got "
+            f"shape {x.shape}" + (", pass x.T" if x.ndim == 2 else "")
+        )
+    _check_peak(x, _choose_format(path, subtype)[1])
+    with writer(path, sr, C, overwrite=overwrite, subtype=subtype, frames=N) as write:
+        write(x)
+
+
+@contextlib.contextmanager
+def writer(path, sr, channels, *, overwrite=False, subtype=None, frames=None):
+    """Write a sound file piece by piece, by the rules of `save`; the counterpart of `blocks`.
+
+        with writer("half.wav", info("talk.wav").sr, channels=2) as write:
+            for x in blocks("talk.wav"):
+                write(x / 2)
+
+    The file appears when the `with` block ends. If it ends by an error or Ctrl-C there is none.
+
+    Parameters
+    ----------
+    path, sr, overwrite, subtype : as for `save`
+    channels : of the file
+    frames : samples per channel that will be written, if known: too many for the format are then
+        refused at once, and any other number at the end
+
+    Returns
+    -------
+    context manager, whose `as` name is a function write(x) of (n,) or (C, n) with C = `channels`
+
+    Raises
+    ------
+    AudioFileError : the file exists, its folder does not, or the disk refuses
+    """
+    path = os.fspath(path)
     container, subtype = _choose_format(path, subtype)
-    _check_writable(x, sr, container, subtype)
+    require_positive_integer("sr", sr)
+    require_positive_integer("channels", channels)
+    _check_format(sr, channels, container, subtype)
+    if frames is not None:
+        require_positive_integer("frames", frames)
+        _check_size(path, frames * channels, container, subtype)
     if os.path.exists(path) and not overwrite:
         raise AudioFileError(f"cannot write {path}: it exists; pass overwrite=True to replace it")
 
-    frames = np.atleast_2d(x).T  # (N, C)
     beside = f"{path}.{secrets.token_hex(4)}.part"
+    written = 0
+
+    def write(x):
+        nonlocal written
+        x = np.atleast_2d(require_signal("x", x))  # (C, n)
+        if file.closed:
+            raise CallOrderError(f"write(x) after the end of its with block: {path} is closed")
+        if x.ndim > 2 or len(x) != channels:
+            shape = "(n,)" if channels == 1 else f"({channels}, n)"
+            raise ShapeError(f"x must be {shape} for {channels} channels, got shape {x.shape}")
+        _check_peak(x, subtype)
+        _check_size(path, (written + x.shape[1]) * channels, container, subtype)
+        with _refusals(path):
+            for start in range(0, x.shape[1], sr):  # long single writes crash some encoders
+                file.write(_quantised(x[:, start : start + sr].T, subtype))
+        written += x.shape[1]
+
     try:
-        with sf.SoundFile(beside, "w", int(sr), frames.shape[1], subtype, None, container) as file:
-            for start in range(0, len(frames), sr):  # long single writes crash some encoders
-                file.write(_quantised(frames[start : start + sr], subtype))
-        if info(beside).frames != len(frames):
-            raise AudioFileError(f"cannot write {path}: the disk did not take all samples")
-        os.replace(beside, path)
+        with _refusals(path):
+            file = sf.SoundFile(beside, "w", int(sr), int(channels), subtype, None, container)
+        with file:
+            yield write
+            with _refusals(path):
+                file.close()
+        if written == 0 or frames not in (None, written):
+            due = "at least one" if frames is None else frames
+            raise ShapeError(f"cannot write {path}: {due} samples were due, {written} were written")
+        with _refusals(path):
+            if info(beside).frames != written:
+                raise AudioFileError(f"cannot write {path}: the disk did not take all samples")
+            os.replace(beside, path)
+    finally:
+        if os.path.exists(beside):
+            os.remove(beside)
+
+
+@contextlib.contextmanager
+def _refusals(path):
+    """Say of what libsndfile or the system refuse which file it was and why."""
+    try:
+        yield
     except sf.LibsndfileError as error:
         folder = os.path.dirname(path) or "."
         why = error.error_string if os.path.isdir(folder) else f"the folder {folder} does not exist"
@@ -288,9 +369,6 @@ def save(path, x, sr, overwrite=False, *, subtype=None):
         if isinstance(error, AudioFileError):
             raise
         raise AudioFileError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        if os.path.exists(beside):
-            os.remove(beside)
 
 
 def _choose_format(path, subtype):
@@ -307,22 +385,29 @@ def _choose_format(path, subtype):
     return container, subtype or default
 
 
-def _check_writable(x, sr, container, subtype):
-    """Raise unless the format can hold these samples at this rate."""
-    require_positive_integer("sr", sr)
+def _check_format(sr, channels, container, subtype):
+    """Raise unless the format can hold this rate and so many channels."""
     rates = _CODEC_RATES.get(subtype)
     if (rates and sr not in rates) or not _RATES[0] <= sr <= _RATES[1]:
         allowed = ", ".join(map(str, rates)) if rates else f"{_RATES[0]} to {_RATES[1]}"
         raise ConfigError(f"sr must be one of {allowed} Hz for {subtype}, got {sr}; resample first")
-    C, N = np.atleast_2d(x).shape[-2:]
-    if x.ndim > 2 or C > _MAX_CHANNELS or C > 2 and C > N:
-        raise ShapeError(
-            f"x must be (N,) or (C, N), channels first, at most {_MAX_CHANNELS} of them; got "
-            f"shape {x.shape}" + (", pass x.T" if x.ndim == 2 else "")
-        )
     most = _CODEC_CHANNELS.get(subtype, _CODEC_CHANNELS.get(container, _MAX_CHANNELS))
-    if most < C:
-        raise ShapeError(f"x has {C} channels, {subtype} in {container} holds at most {most}")
+    if most < channels:
+        raise ShapeError(f"{subtype} in {container} holds at most {most} channels, got {channels}")
+
+
+def _check_size(path, samples, container, subtype):
+    """Raise if a WAV would outgrow its length fields of 32 bits."""
+    size = samples * _BYTES.get(subtype, 0)
+    if container == "WAV" and size > _WAV_BYTES:
+        raise AudioFileError(
+            f"cannot write {path}: its {size / 2**30:.1f} GiB of samples are more than the 4 GiB "
+            f"that a .wav holds; write a .flac, or parts"
+        )
+
+
+def _check_peak(x, subtype):
+    """Raise unless the format can hold these samples."""
     peak = np.abs(x).max()
     if peak > 1 and subtype not in ("FLOAT", "DOUBLE"):
         raise ShapeError(

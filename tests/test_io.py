@@ -10,9 +10,16 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scratchaudio import io
 from scratchaudio.audiofile import _ogg_crc
-from scratchaudio.errors import AudioFileError, ConfigError, ScratchAudioError, ShapeError
-from scratchaudio.io import blocks, info, load, save
+from scratchaudio.errors import (
+    AudioFileError,
+    CallOrderError,
+    ConfigError,
+    ScratchAudioError,
+    ShapeError,
+)
+from scratchaudio.io import blocks, info, load, save, writer
 
 
 def sound(C=2, N=1601, seed=0, dtype=np.float32):
@@ -539,8 +546,8 @@ def test_an_existing_file_stays_unless_overwritten(tmp_path):
         (np.zeros((100, 2)), "x.wav", {}, ShapeError, r"channels first.*\(100, 2\), pass x.T"),
         (np.zeros((9, 3)), "x.wav", {}, ShapeError, r"channels first.*\(9, 3\), pass x.T"),
         (np.zeros((2, 3, 50)), "x.wav", {}, ShapeError, r"x must be \(N,\) or \(C, N\)"),
-        (np.zeros((3, 50)), "x.mp3", {}, ShapeError, "x has 3 channels, .* holds at most 2"),
-        (np.zeros((9, 50)), "x.flac", {}, ShapeError, "x has 9 channels, .* holds at most 8"),
+        (np.zeros((3, 50)), "x.mp3", {}, ShapeError, "holds at most 2 channels, got 3"),
+        (np.zeros((9, 50)), "x.flac", {}, ShapeError, "holds at most 8 channels, got 9"),
         (np.zeros(5), "x.xyz", {}, ConfigError, "path must end in one of .wav, .flac"),
         (np.zeros(5), "x", {}, ConfigError, "path must end in one of .wav, .flac"),
         (np.zeros(5), "x.flac", {"subtype": "FLOAT"}, ConfigError, "subtype must be one of PCM_S8"),
@@ -570,6 +577,187 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         save(path, np.ones(10), 8000, overwrite=True)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Writing piece by piece -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [
+        ("x.wav", "PCM_U8"),
+        ("x.wav", "PCM_16"),
+        ("x.wav", "PCM_24"),
+        ("x.wav", "DOUBLE"),
+        ("x.flac", None),
+        ("x.ogg", None),
+        ("x.opus", None),
+        ("x.mp3", None),
+    ],
+)
+@pytest.mark.parametrize("C", [1, 2])
+def test_pieces_make_the_file_that_save_makes(tmp_path, name, subtype, C):
+    x = sound(C, 40_001)[0 if C == 1 else slice(None)]
+    save(tmp_path / name, x, 16000, subtype=subtype)
+    whole, _ = load(tmp_path / name)
+    with writer(tmp_path / name, 16000, C, overwrite=True, subtype=subtype) as write:
+        for start, end in [(0, 1), (1, 3), (3, 20_000), (20_000, 40_001)]:
+            write(x[..., start:end])
+    pieces, _ = load(tmp_path / name)
+    lossless = name.endswith((".wav", ".flac"))  # the others' encoders look at what comes at once
+    assert np.abs(pieces - whole).max() <= (0 if lossless else 0.005)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_one_channel_may_come_as_two_dimensions_and_pieces_shorter_than_wide(tmp_path):
+    x = sound(6, 30, dtype=np.float64)
+    x.flags.writeable = False
+    with writer(tmp_path / "six.wav", 8000, 6, subtype="DOUBLE", frames=30) as write:
+        for start in range(0, 30, 2):
+            write(x[:, start : start + 2])
+    np.testing.assert_array_equal(load(tmp_path / "six.wav")[0], x.astype(np.float32))
+    with writer(tmp_path / "one.wav", 8000, 1, subtype="DOUBLE") as write:
+        write(x[:1])
+        write(x[1])
+    np.testing.assert_array_equal(load(tmp_path / "one.wav")[0], x[:2].ravel().astype(np.float32))
+
+
+def test_the_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "x.wav"
+    save(path, np.zeros(10), 8000)
+    before = path.read_bytes()
+    with writer(path, 8000, 1, overwrite=True) as write:
+        write(np.ones(99))
+        assert path.read_bytes() == before
+    assert info(path).frames == 99
+    with pytest.raises(CallOrderError, match="after the end of its with block: .*x.wav is closed"):
+        write(np.ones(99))
+    assert info(path).frames == 99
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(5, "another file"), ValueError("no")])
+def test_an_error_on_the_way_leaves_no_half_file_and_is_not_renamed(tmp_path, error):
+    path = tmp_path / "x.wav"
+    with pytest.raises(type(error) if isinstance(error, Exception) else error) as caught:  # noqa: SIM117
+        with writer(path, 8000, 1) as write:
+            write(np.zeros(20_000))
+            raise error
+    assert "x.wav" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("pieces", "settings", "error", "message"),
+    [
+        ([np.zeros(5), np.array([0, -1.5])], {}, ShapeError, "x reaches 1.5, beyond the -1 to 1"),
+        ([np.zeros(5), np.array([0, np.nan])], {}, ShapeError, r"x must be finite, but x\[1\]"),
+        ([np.zeros(5), np.zeros(0)], {}, ShapeError, "x must hold at least one sample"),
+        ([np.zeros(5, np.int16)], {}, ShapeError, "x must hold floating-point samples"),
+        ([np.zeros((2, 5))], {}, ShapeError, r"x must be \(n,\) for 1 channels, .*\(2, 5\)"),
+        ([np.zeros((1, 1, 5))], {}, ShapeError, r"x must be \(n,\) .*\(1, 1, 5\)"),
+        ([np.zeros(5)], {"channels": 2}, ShapeError, r"x must be \(2, n\) for 2 .*\(1, 5\)"),
+        ([np.zeros((5, 2))], {"channels": 2}, ShapeError, r"x must be \(2, n\) .*\(5, 2\)"),
+        ([], {}, ShapeError, "x.wav: at least one samples were due, 0 were written"),
+        ([np.zeros(5)] * 2, {"frames": 11}, ShapeError, "11 samples were due, 10 were written"),
+        ([np.zeros(5)] * 2, {"frames": 9}, ShapeError, "9 samples were due, 10 were written"),
+        ([], {"frames": 0}, ConfigError, "frames must be an integer of at least 1, got 0"),
+        ([], {"channels": 0}, ConfigError, "channels must be an integer of at least 1, got 0"),
+        ([], {"channels": 65}, ShapeError, "PCM_16 in WAV holds at most 64 channels, got 65"),
+        ([], {"sr": 10}, ConfigError, "sr must be one of 1000 to 1000000 Hz"),
+        ([], {"sr": 8000.0}, ConfigError, "sr must be an integer"),
+        ([], {"subtype": "VORBIS"}, ConfigError, "subtype must be one of PCM_U8"),
+        ([], {"path": "no/x.wav"}, AudioFileError, "the folder .*no does not exist"),
+        ([], {"path": "x"}, ConfigError, "path must end in one of .wav, .flac"),
+    ],
+)
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, pieces, settings, error, message):
+    settings = {"path": "x.wav", "sr": 8000, "channels": 1} | settings
+    path = tmp_path / settings.pop("path")
+    with pytest.raises(error, match=message), writer(path, **settings) as write:
+        for piece in pieces:
+            write(piece)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_keeps_an_existing_file_unless_told(tmp_path):
+    save(tmp_path / "x.wav", np.zeros(10), 8000)
+    with (
+        pytest.raises(AudioFileError, match="it exists; pass overwrite=True"),
+        writer(tmp_path / "x.wav", 8000, 1),
+    ):
+        raise AssertionError("must not come here")
+    assert info(tmp_path / "x.wav").frames == 10
+
+
+@pytest.mark.parametrize("method", ["write", "close"])
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch, method):
+    """The disk may be found full at any write, or when the last bytes leave the buffer."""
+    genuine = getattr(sf.SoundFile, method)
+
+    def full(self, *data):
+        if self.mode == "w" and not self.closed:
+            genuine(self, *data)
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sf.SoundFile, method, full)
+    with (
+        pytest.raises(AudioFileError, match="cannot write .*x.wav: No space left on device"),
+        writer(tmp_path / "x.wav", 8000, 1) as write,
+    ):
+        write(np.ones(10))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_that_the_disk_lost_are_noticed(tmp_path, monkeypatch):
+    genuine = sf.SoundFile.write
+    monkeypatch.setattr(sf.SoundFile, "write", lambda self, data: genuine(self, data[:-1]))
+    with (
+        pytest.raises(AudioFileError, match="x.wav: the disk did not take all samples"),
+        writer(tmp_path / "x.wav", 8000, 1) as write,
+    ):
+        write(np.ones(10))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("subtype", "size"),
+    [("PCM_U8", 1), ("PCM_16", 2), ("PCM_24", 3), ("PCM_32", 4), ("FLOAT", 4), ("DOUBLE", 8)],
+)
+def test_a_wav_ends_at_4_gib(tmp_path, monkeypatch, subtype, size):
+    path, most = tmp_path / "x.wav", (2**32 - 2**12) // (3 * size)
+    with (
+        pytest.raises(AudioFileError, match="x.wav: its 4.0 GiB .* more than the 4 GiB that a"),
+        writer(path, 8000, 3, subtype=subtype, frames=most + 1),
+    ):
+        raise AssertionError("must be refused before anything is written")
+    monkeypatch.setattr(io, "_WAV_BYTES", 3 * size * 20)
+    with writer(path, 8000, 3, subtype=subtype, frames=20) as write:
+        write(np.zeros((3, 10)))
+        write(np.zeros((3, 10)))
+    assert info(path).frames == 20
+    with (
+        pytest.raises(AudioFileError, match="more than the 4 GiB"),
+        writer(path, 8000, 3, subtype=subtype, overwrite=True) as write,
+    ):
+        write(np.zeros((3, 20)))
+        write(np.zeros((3, 1)))
+    assert info(path).frames == 20
+    with writer(tmp_path / "x.flac", 8000, 3) as write:  # has no such end
+        write(np.zeros((3, 500)))
+
+
+def test_a_writer_needs_no_memory_for_the_length(tmp_path):
+    import tracemalloc
+
+    block = np.zeros((2, 10_000), np.float32)
+    tracemalloc.start()
+    with writer(tmp_path / "long.wav", 16000, 2) as write:
+        for _ in range(200):  # 16 MB
+            write(block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 1_500_000
+    assert info(tmp_path / "long.wav").frames == 2_000_000
 
 
 def test_load_refuses_an_impossible_rate(tmp_path):
