@@ -9,6 +9,9 @@ what a measurement of forward says (`nn.gradcheck`). The first law that is broke
 AssertionError of one sentence: which law, what came, where to look.
 
 Passing does not say that forward computes what you want: compare its values with a slow loop.
+
+A layer that draws random numbers in training, as dropout does, is another function at every call;
+give it a `RepeatingGenerator`, and it is checked like any other.
 """
 
 import re
@@ -455,6 +458,65 @@ CHECKS = [
     _one_step,
     _wrong_size_raises,
 ]
+
+
+# Noise that stands still -------------------------------------------------------------------------
+
+
+def _from_the_start(name):
+    """Generator's method of this name, run from the state that the Generator began with."""
+    draw = getattr(np.random.Generator, name)
+
+    def repeat(self, *arguments, **keywords):
+        self.bit_generator.state = self._first_state
+        return draw(self, *arguments, **keywords)
+
+    return repeat
+
+
+class RepeatingGenerator(np.random.Generator):
+    """A random Generator that gives the same numbers at every call: noise that stands still.
+
+    Measuring a derivative means to call forward again and again and see what the input changed.
+    Dropout would change more, by another mask at each call. With this Generator the mask is always
+    the same, forward is a function again, and `check_layer` checks its gradients with dropout:
+
+        check_layer(lambda rng: MyLayer(3, 5, dropout=0.3, rng=RepeatingGenerator(rng)), (4, 2, 3))
+
+    A copy repeats the same numbers too.
+
+    Parameters
+    ----------
+    seed : seed, or Generator that one is drawn from
+
+    Examples
+    --------
+    >>> rng = RepeatingGenerator(0)
+    >>> bool(rng.random() == rng.random())
+    True
+    """
+
+    def __init__(self, seed=None):
+        self.seed = int(np.random.default_rng(seed).integers(2**63))
+        super().__init__(np.random.PCG64(self.seed))
+        self._first_state = self.bit_generator.state
+
+    random = _from_the_start("random")
+    integers = _from_the_start("integers")
+    uniform = _from_the_start("uniform")
+    standard_normal = _from_the_start("standard_normal")
+    normal = _from_the_start("normal")
+    binomial = _from_the_start("binomial")
+    choice = _from_the_start("choice")
+    permutation = _from_the_start("permutation")
+    permuted = _from_the_start("permuted")
+    shuffle = _from_the_start("shuffle")
+
+    def __deepcopy__(self, memo):
+        """Copy: NumPy's own would be an ordinary Generator."""
+        copied = RepeatingGenerator()
+        copied.seed, copied._first_state = self.seed, self._first_state
+        return copied
 
 
 # What the laws share -----------------------------------------------------------------------------

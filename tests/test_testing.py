@@ -1,11 +1,13 @@
 """check_layer: layers broken on purpose, each of which it must reject and say why."""
 
+import copy
+
 import numpy as np
 import pytest
 
 from scratchaudio.errors import ConfigError, ShapeError
-from scratchaudio.nn import Linear, Parameter, Sequential, Tanh
-from scratchaudio.testing import CHECKS, check_layer
+from scratchaudio.nn import Dropout, Linear, Parameter, Sequential, Tanh
+from scratchaudio.testing import CHECKS, RepeatingGenerator, check_layer
 
 X = (4, 2, 3)  # B, T, D
 
@@ -341,3 +343,56 @@ def test_wrong_use_is_refused():
         check_layer(lambda rng: Tanh())
     with pytest.raises(ConfigError, match="must make a Layer, it made a int"):
         check_layer(lambda rng: 3, X)
+
+
+# Noise that stands still -------------------------------------------------------------------------
+
+DRAWS = {
+    "random": (5,),
+    "integers": (0, 65536, 5, np.uint16),
+    "uniform": (-1, 1, 5),
+    "standard_normal": (5,),
+    "normal": (0, 1, 5),
+    "binomial": (100, 0.5, 5),
+    "choice": (np.arange(50), 5),
+    "permutation": (50,),
+    "permuted": (np.arange(50),),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_every_call_of_a_repeating_generator_draws_the_same(name):
+    rng = RepeatingGenerator(3)
+    first = getattr(rng, name)(*DRAWS[name])
+    rng.standard_normal(3)
+    copied = copy.deepcopy(rng)
+    for again in (rng, copied, RepeatingGenerator(3)):
+        for _ in range(2):
+            np.testing.assert_array_equal(getattr(again, name)(*DRAWS[name]), first)
+    other = getattr(RepeatingGenerator(4), name)(*DRAWS[name])
+    assert not np.array_equal(other, first)
+    assert not np.array_equal(first, first[0]), "one number in all places is no noise"
+
+
+def test_a_repeating_generator_shuffles_alike_and_is_a_generator():
+    rng = RepeatingGenerator(np.random.default_rng(0))
+    first, second = np.arange(50), np.arange(50)
+    rng.shuffle(first)
+    rng.shuffle(second)
+    np.testing.assert_array_equal(first, second)
+    assert (first != np.arange(50)).any()
+    assert np.random.default_rng(rng) is rng
+
+
+class UpstreamInsteadOfMask(Dropout):
+    def backward(self, dy):
+        self.pop_saved()
+        return dy
+
+
+def test_still_noise_lets_gradients_be_checked_and_moving_noise_is_found():
+    assert len(check_layer(lambda rng: Dropout(0.4, RepeatingGenerator(rng)), X)) == 18
+    with pytest.raises(AssertionError, match="the second forward differs from the first"):
+        check_layer(lambda rng: Dropout(0.4, rng), X)
+    with pytest.raises(AssertionError, match=r"Every gradient .*backward"):
+        check_layer(lambda rng: UpstreamInsteadOfMask(0.4, RepeatingGenerator(rng)), X)
