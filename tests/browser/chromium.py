@@ -13,7 +13,7 @@ import subprocess
 import time
 
 MISSING = "The page tests need Chromium: install it with `sudo apt-get install chromium`."
-KEYS = {" ": 32, "Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}  # Windows key codes
+KEYS = {" ": 32, "Tab": 9, "Enter": 13, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}  # Windows
 
 
 def find_chromium():
@@ -85,8 +85,8 @@ class Chromium:
                 return answer["result"]
             self.events.append(answer)
 
-    def open(self, path, width, height=900, dark=False):
-        return Page(self, path, width, height, dark)
+    def open(self, path, width, height=900, dark=False, script=True):
+        return Page(self, path, width, height, dark, script)
 
     def close(self):
         try:
@@ -102,7 +102,7 @@ class Chromium:
 class Page:
     """A tab in which one file has been loaded; `problems` and `requests` tell how that went."""
 
-    def __init__(self, browser, path, width, height, dark):
+    def __init__(self, browser, path, width, height, dark, script):
         self.browser = browser
         self.url = path.resolve().as_uri()
         self.target = browser.send("Target.createTarget", url="about:blank")["targetId"]
@@ -120,6 +120,7 @@ class Page:
         self.send("Emulation.setTouchEmulationEnabled", enabled=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Emulation.setScriptExecutionDisabled", value=not script)
         self.send("Page.navigate", url=self.url)
         self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
 
@@ -150,8 +151,14 @@ class Page:
         self.send("Input.dispatchKeyEvent", type="keyUp", **event)
 
     def click(self, x, y):
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self.drag([(x, y)])
+
+    def drag(self, points):
+        """Press the mouse at the first point, move it over the others, and let go."""
+        kinds = ["mousePressed"] + ["mouseMoved"] * (len(points) - 1) + ["mouseReleased"]
+        button = {"button": "left", "buttons": 1, "clickCount": 1}
+        for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
 
     def events(self, method):
         """The parameters of all events of one kind so far."""
