@@ -278,7 +278,6 @@ def save(path, x, sr, overwrite=False, *, subtype=None):
             f"x must be (N,) or (C, N), channels first, at most {_MAX_CHANNELS} of them; got "
             f"shape {x.shape}" + (", pass x.T" if x.ndim == 2 else "")
         )
-    _check_peak(x, _choose_format(path, subtype)[1])
     with writer(path, sr, C, overwrite=overwrite, subtype=subtype, frames=N) as write:
         write(x)
 

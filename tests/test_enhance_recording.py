@@ -14,7 +14,7 @@ import pytest
 import soundfile as sf
 
 from scratchaudio import dsp
-from scratchaudio.errors import ConfigError, ShapeError
+from scratchaudio.errors import AudioFileError, ConfigError, ShapeError
 from scratchaudio.io import info, load, save
 from scratchaudio.models import pretrained
 
@@ -132,6 +132,22 @@ def test_chunks_leave_no_seam_and_are_as_long_as_the_settings_say(script, tmp_pa
     script.enhance_file(tmp_path / "x.wav", tmp_path / "out", model)
     assert model.given == [((2, 30_000), 1000)] * 3
     np.testing.assert_array_equal(load(tmp_path / "out" / "x.wav")[0], load(tmp_path / "x.wav")[0])
+
+
+def test_one_chunk_fades_into_the_next_for_the_overlap_that_is_set(script, tmp_path):
+    """The model's gain is 0, then 1: between them lie the two seconds of the cross-fade."""
+    save(tmp_path / "x.wav", np.ones(58_000), 1000, subtype="FLOAT")
+    (tmp_path / "out").mkdir()
+
+    class Steps(Gain):
+        def enhance(self, x, sr):
+            self.gain = len(self.given)
+            return super().enhance(x, sr)
+
+    script.enhance_file(tmp_path / "x.wav", tmp_path / "out", Steps())
+    y = load(tmp_path / "out" / "x.wav")[0]
+    np.testing.assert_array_equal(np.flatnonzero((y > 0) & (y < 1))[[0, -1]], [28_000, 29_999])
+    assert (np.diff(y) >= 0).all()
 
 
 @pytest.mark.parametrize("mix", [0.0, 0.25, 1.0])
@@ -254,7 +270,7 @@ def test_results_are_replaced_only_when_asked(command, tmp_path, there):
 
 
 @pytest.mark.parametrize("way", ["same folder", "link to the folder", "link to the file"])
-def test_a_recording_is_never_written_over(command, tmp_path, way):
+def test_a_recording_is_never_written_over(command, script, tmp_path, way):
     path, out = tmp_path / "x.wav", tmp_path
     save(path, tones(), 16000)
     before = path.read_bytes()
@@ -270,6 +286,9 @@ def test_a_recording_is_never_written_over(command, tmp_path, way):
     assert "is itself a recording to be cleaned, and recordings are never written over" in errors
     assert path.read_bytes() == before
     assert "x.png" not in files(tmp_path)
+    with pytest.raises(AudioFileError, match="is itself a recording"):
+        script.enhance_file(path, out, Gain(), overwrite=True)
+    assert path.read_bytes() == before
 
 
 def test_nor_is_another_recording_of_the_same_command(command, tmp_path):
@@ -434,7 +453,7 @@ def test_the_progress_line_says_how_far_how_long_and_how_fast(script, monkeypatc
 def test_progress_rises_to_the_end(script, monkeypatch, tmp_path):
     monkeypatch.setattr(script, "CHUNK", 0.5)
     monkeypatch.setattr(script, "OVERLAP", 0.1)
-    save(tmp_path / "x.wav", tones(1, 40_000), 16000)
+    save(tmp_path / "x.wav", tones(2, 40_000), 16000)
     (tmp_path / "out").mkdir()
     seen = []
     script.enhance_file(
