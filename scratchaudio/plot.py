@@ -10,6 +10,9 @@ another) by passing the same Axes again, and stacked over one time axis with `su
     plot.probabilities(probability, y_true, threshold=0.5, ax=bottom)
     figure.savefig("detection.png", dpi=200)
 
+Two functions show several things that must be drawn on one scale, and return a figure of their own:
+`spectrograms`, side by side, and `attention`, maps under the spectrogram that they look at.
+
 The style, stated once here: what is measured is drawn in colour, what only helps to read it in
 grey; no box, no ornament, every axis with its unit. The colours of Okabe & Ito can be told apart
 with any colour vision; green is the truth and orange a detection; curves after the first are dashed
@@ -18,7 +21,7 @@ too, for print. Figures are 6 inches wide with 10 point letters: readable on a p
 Matplotlib is imported inside the functions, so that importing scratchaudio does not load it. On a
 machine without a screen matplotlib by itself draws to files only.
 
-    N samples, T frames, F bins, S segments, G groups, C classes, K points of a curve
+    N samples, T frames, F bins, S segments, G groups, C classes, K points of a curve, Q queries
 
 References
 ----------
@@ -75,7 +78,17 @@ def waveform(x, sr, ax=None):
     return _finish(ax, "time (s)", "amplitude (full scale 1)")
 
 
-def spectrogram(S_db, sr, hop_length, frequencies=None, scale="linear", dynamic_range=80, ax=None):
+def spectrogram(
+    S_db,
+    sr,
+    hop_length,
+    frequencies=None,
+    scale="linear",
+    dynamic_range=80,
+    maximum=None,
+    colorbar=True,
+    ax=None,
+):
     """Draw a spectrogram in dB as an image, frame t centred on t * hop_length / sr.
 
     Parameters
@@ -87,6 +100,9 @@ def spectrogram(S_db, sr, hop_length, frequencies=None, scale="linear", dynamic_
         For a mel spectrogram: `mel_frequencies(F + 2, fmin, fmax)[1:-1]`
     scale : "linear", "log", or "mel", which is linear up to 1 kHz and logarithmic above (Slaney)
     dynamic_range : what lies more than this many dB below the maximum is black
+    maximum : level of the brightest colour, dB; by default the highest of S_db. In drawings that
+        are compared, a colour means the same level only if this is the same
+    colorbar : False leaves the scale of levels out
     """
     S_db = _array("S_db", S_db, 2)
     F, T = S_db.shape
@@ -103,7 +119,7 @@ def spectrogram(S_db, sr, hop_length, frequencies=None, scale="linear", dynamic_
     ax = _axes(ax, height=2.6)
     times = (np.arange(T + 1) - 0.5) * hop_length / sr  # (T + 1,) edges between frames
     edges = _edges(frequencies)  # (F + 1,)
-    top = S_db.max()
+    top = S_db.max() if maximum is None else maximum
     image = ax.pcolormesh(
         times, edges, S_db, vmin=top - dynamic_range, vmax=top, cmap="magma", rasterized=True
     )
@@ -122,11 +138,8 @@ def spectrogram(S_db, sr, hop_length, frequencies=None, scale="linear", dynamic_
         shown = [tick for tick in ticks if ax.get_ylim()[0] <= tick <= edges[-1]]
         ax.set_yticks(shown, labels=shown)
         ax.minorticks_off()
-    # Beside the Axes, not taken from them: drawings stacked over one time axis stay aligned.
-    bar = ax.figure.colorbar(image, cax=ax.inset_axes([1.015, 0, 0.02, 1]))
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=SMALL, colors=INK, length=0)
-    bar.set_label("level (dB)", fontsize=LETTERS, color=INK)
+    if colorbar:
+        _color_scale(image, ax, "level (dB)")
     return _finish(ax, "time (s)", "frequency (Hz)", grid=False)
 
 
@@ -307,12 +320,129 @@ def by_snr(snrs, values, intervals=None, label=None, ylabel="F1 (0 to 1)", ax=No
     return _finish(ax, "signal-to-noise ratio (dB)", ylabel, legend="best")
 
 
+# Several drawings on one scale -------------------------------------------------------------------
+
+
+def spectrograms(named, sr, hop_length, frequencies=None, scale="linear", dynamic_range=80):
+    """Draw spectrograms side by side in a new figure, all on one scale of levels.
+
+    Parameters
+    ----------
+    named : {name: (F, T) levels in dB}
+    sr, hop_length, frequencies, scale, dynamic_range : as for `spectrogram`
+
+    Returns
+    -------
+    the figure and the list of its Axes
+    """
+    if not named:
+        raise ShapeError("named must hold at least one spectrogram, got none")
+    named = {name: _array(f"named[{name!r}]", S_db, 2) for name, S_db in named.items()}
+    maximum = max(S_db.max() for S_db in named.values())
+    figure, axes = subplots(1, len(named))
+    axes = list(np.atleast_1d(axes))
+    for ax, (name, S_db) in zip(axes, named.items(), strict=True):
+        last = ax is axes[-1]
+        spectrogram(S_db, sr, hop_length, frequencies, scale, dynamic_range, maximum, last, ax)
+        ax.set_title(name, loc="left", fontsize=LETTERS, color=INK)
+        if ax is not axes[0]:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+    return figure, axes
+
+
+def attention(weights, S_db, sr, hop_length, frequencies=None, scale="linear"):
+    """Draw where each frame of a sound looks: attention maps under its spectrogram.
+
+    A new figure with one map for each head, at most two in a row. Row q of a map, with the time of
+    the query running down, holds the weights that frame q gives to all frames k; they add up to 1.
+    Time k runs to the right, as in the spectrogram on top: straight above a dark spot stands the
+    sound that is looked at. A diagonal looks at itself, one beside it at the neighbours, a
+    vertical stripe is one moment that all others look at. The shade is the square root of the
+    weight, so that weights spread over many frames are seen too, and the same for all heads.
+
+    Parameters
+    ----------
+    weights : (n_heads, Q, T) or (Q, T) attention weights, softmax over the keys T
+    S_db : (F, T) levels in dB of the frames that are looked at
+    sr, hop_length, frequencies, scale : as for `spectrogram`
+
+    Returns
+    -------
+    the figure, and its Axes as an array: spectrograms in row 0, below them the heads row by row
+
+    References
+    ----------
+    Vaswani et al. (2017), Attention is all you need, equation 1 and the figures of its appendix.
+    """
+    from matplotlib.colors import PowerNorm
+
+    S_db = _array("S_db", S_db, 2)
+    weights = _attention_weights(weights, S_db.shape[1])
+    n_heads, Q, T = weights.shape
+    n_columns = min(n_heads, 2)
+    n_rows = math.ceil(n_heads / n_columns)
+    figure, axes = _over_maps(n_rows, n_columns)
+
+    for top in axes[0]:
+        last = top is axes[0, -1]
+        spectrogram(S_db, sr, hop_length, frequencies, scale, colorbar=last, ax=top)
+    edges = (np.arange(max(Q, T) + 1) - 0.5) * hop_length / sr  # between frames, s
+    shade = PowerNorm(0.5, vmin=0, vmax=weights.max())
+    for head, ax in enumerate(axes[1:].flat):
+        if head >= n_heads:
+            ax.axis("off")
+            axes[-2, 1].tick_params(labelbottom=True)  # now the lowest of its column
+            axes[-2, 1].set_xlabel("time of the key (s)", fontsize=LETTERS, color=INK)
+            continue
+        image = ax.pcolormesh(
+            edges[: T + 1], edges[: Q + 1], weights[head], norm=shade, cmap="Blues", rasterized=True
+        )
+        ax.set_ylim(edges[Q], edges[0])  # downwards
+        _finish(ax, "time of the key (s)", "time of the query (s)", grid=False)
+        ax.set_title(f"head {head + 1}", loc="left", fontsize=SMALL, color=INK)
+        if ax in axes[:, -1]:
+            _color_scale(image, ax, "weight (0 to 1)")
+    for ax in axes[:, 1:].flat:
+        ax.set_ylabel("")
+        ax.tick_params(labelleft=False)
+    return figure, axes
+
+
 # The style ---------------------------------------------------------------------------------------
 
 
 def _axes(ax, height=2.4):
     """Return `ax`, or the Axes of a new figure."""
     return subplots(height=height)[1] if ax is None else ax
+
+
+def _over_maps(n_rows, n_columns):
+    """Make a figure of square maps below a row of spectrograms, all over one time axis."""
+    import matplotlib.pyplot as plt
+
+    side = 0.8 * WIDTH / n_columns
+    heights = [0.5 * side] + n_rows * [side]
+    return plt.subplots(
+        1 + n_rows,
+        n_columns,
+        figsize=(WIDTH, sum(heights) + 0.4 * (1 + n_rows)),
+        sharex=True,
+        squeeze=False,
+        height_ratios=heights,
+        layout="constrained",
+    )
+
+
+def _color_scale(image, ax, label):
+    """Draw the scale of the colours beside the Axes, which keep their width.
+
+    So drawings stacked over one time axis stay aligned.
+    """
+    bar = ax.figure.colorbar(image, cax=ax.inset_axes([1.015, 0, 0.02, 1]))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=SMALL, colors=INK, length=0)
+    bar.set_label(label, fontsize=LETTERS, color=INK)
 
 
 def _finish(ax, xlabel, ylabel, legend=None, grid=True):
@@ -370,3 +500,25 @@ def _array(name, values, ndim):
             f"got shape {values.shape}"
         )
     return values
+
+
+def _attention_weights(weights, T):
+    """Return weights as (n_heads, Q, T); each row must be a distribution, or zero if masked."""
+    weights = np.asarray(weights)
+    weights = weights[np.newaxis] if weights.ndim == 2 else weights
+    weights = _array("weights", weights, 3)
+    if weights.shape[2] != T:
+        raise ShapeError(
+            f"weights must have one key for each of the {T} frames of S_db in their last axis, "
+            f"got shape {weights.shape}"
+        )
+    sums = weights.sum(axis=2)  # (n_heads, Q)
+    wrong = ~((np.abs(sums - 1) <= 1e-3) | (sums == 0)) | ~(weights >= 0).all(axis=2)
+    if wrong.any():
+        head, query = (int(index) for index in np.argwhere(wrong)[0])
+        raise ShapeError(
+            f"weights[{head}, {query}] must be at least 0 and add up to 1 over the keys (a softmax "
+            f"along the last axis), but add up to {sums[head, query]:.4g} with a least of "
+            f"{weights[head, query].min():.4g}"
+        )
+    return weights

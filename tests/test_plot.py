@@ -115,6 +115,12 @@ def test_spectrogram_puts_each_level_at_its_time_and_frequency():
     assert bar.get_ylabel() == "level (dB)"
 
 
+def test_a_spectrogram_may_take_its_brightest_level_from_elsewhere():
+    ax = plot.spectrogram(np.zeros((4, 3)), 8000, 80, maximum=12, dynamic_range=50, colorbar=False)
+    assert ax.collections[0].get_clim() == (-38, 12)
+    assert ax.child_axes == []
+
+
 def slaney_mel_to_hz(mel):
     return mel * 200 / 3 if mel < 15 else 1000 * 6.4 ** ((mel - 15) / 27)
 
@@ -127,6 +133,81 @@ def test_on_the_mel_scale_equal_steps_of_mel_are_equally_high():
     height = ax.transData.transform(np.stack([np.zeros(mels.size), hertz], axis=1))[:, 1]
     steps = np.diff(height)
     np.testing.assert_allclose(steps, steps.mean(), rtol=1e-9)
+
+
+def test_spectrograms_side_by_side_share_one_scale():
+    named = {"noisy": RNG.normal(size=(5, 3)), "clean": RNG.normal(size=(5, 4)) - 30}
+    figure, axes = plot.spectrograms(named, 8000, 80, dynamic_range=60)
+    figure.canvas.draw()
+    assert len(plt.get_fignums()) == 1
+    top = named["noisy"].max()
+    for ax, (name, S_db) in zip(axes, named.items(), strict=True):
+        assert ax.get_title(loc="left") == name
+        (mesh,) = ax.collections
+        np.testing.assert_array_equal(mesh.get_array(), S_db)
+        assert mesh.get_clim() == (top - 60, top)
+        assert ax.get_xlabel() == "time (s)"
+    assert [ax.get_ylabel() for ax in axes] == ["frequency (Hz)", ""]
+    assert [len(ax.child_axes) for ax in axes] == [0, 1], "one scale of levels, on the right"
+    lefts = [ax.get_position().x0 for ax in axes]
+    assert lefts[0] < lefts[1] and axes[0].get_position().y0 == axes[1].get_position().y0
+
+
+def test_one_spectrogram_alone():
+    _, (ax,) = plot.spectrograms({"one": np.eye(3)}, 8000, 80, [100, 800, 3000], "mel")
+    assert ax.get_ylabel() == "frequency (Hz)" and len(ax.child_axes) == 1
+
+
+def softmax_weights(*shape):
+    weights = RNG.random(shape) + 0.1
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("n_heads", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 2, 2), (4, 2, 2)]
+)
+def test_attention_puts_each_weight_below_the_moment_that_is_looked_at(n_heads, rows, columns):
+    S_db = RNG.normal(size=(6, 5))
+    weights = softmax_weights(n_heads, 4, 5)
+    weights[0, 1] = 0  # a query that is masked out
+    weights.flags.writeable = False
+    figure, axes = plot.attention(weights, S_db, sr=8000, hop_length=80)
+    figure.canvas.draw()
+    assert len(plt.get_fignums()) == 1
+    assert axes.shape == (1 + rows, columns)
+    for ax in axes[0]:
+        np.testing.assert_array_equal(ax.collections[0].get_array(), S_db)
+    maps = axes[1:].flatten()
+    for head in range(n_heads):
+        ax = maps[head]
+        (mesh,) = ax.collections
+        np.testing.assert_array_equal(mesh.get_array(), weights[head])
+        corners = mesh.get_coordinates()  # (Q + 1, T + 1, 2)
+        centres = (corners[:-1, :-1] + corners[1:, 1:]) / 2
+        np.testing.assert_allclose(centres[0, :, 0], [0, 0.01, 0.02, 0.03, 0.04], atol=1e-12)
+        np.testing.assert_allclose(centres[:, 0, 1], [0, 0.01, 0.02, 0.03], atol=1e-12)
+        assert ax.get_ylim()[0] > ax.get_ylim()[1], "the time of the query runs down"
+        assert ax.get_title(loc="left") == f"head {head + 1}"
+        assert mesh.get_clim() == (0, weights.max()), "one shade means one weight in all heads"
+        assert abs(mesh.norm(weights.max() / 4) - 0.5) <= 1e-12, "the square root of the weight"
+        assert ax.get_ylabel() == ("" if head % 2 else "time of the query (s)")
+        lowest = head + columns >= n_heads
+        assert ax.get_xlabel() == ("time of the key (s)" if lowest else "")
+        scales = [bar.get_ylabel() for bar in ax.child_axes]
+        assert scales == (["weight (0 to 1)"] if head % columns == columns - 1 else [])
+    assert not any(ax.axison for ax in maps[n_heads:])
+
+
+def test_attention_maps_lie_exactly_below_the_spectrogram():
+    figure, axes = plot.attention(softmax_weights(4, 7, 7), np.eye(3, 7), 8000, 80)
+    figure.canvas.draw()
+    for column in axes.T:
+        spans = np.array([ax.get_position().intervalx for ax in column])
+        np.testing.assert_allclose(spans, spans[[0] * 3], atol=1e-9)
+        limits = np.array([ax.get_xlim() for ax in column])
+        np.testing.assert_array_equal(limits, limits[[0] * 3])
+    _, one = plot.attention(softmax_weights(7, 7), np.eye(3, 7), 8000, 80)
+    assert one.shape == (2, 1), "a single map needs no axis of heads"
 
 
 def test_segments_shade_exactly_their_time_in_their_lane():
@@ -261,6 +342,34 @@ def test_importing_plot_does_not_load_matplotlib():
         (
             lambda: plot.spectrogram(np.zeros((4, 3)), 8, 2, scale="bark"),
             "scale must be 'linear', 'log' or 'mel', got 'bark'",
+        ),
+        (
+            lambda: plot.spectrograms({}, 8, 2),
+            "named must hold at least one spectrogram, got none",
+        ),
+        (
+            lambda: plot.spectrograms({"a": np.eye(2), "b": np.zeros(3)}, 8, 2),
+            r"named\['b'\] must be a non-empty array of 2 dimensions, got shape \(3,\)",
+        ),
+        (
+            lambda: plot.attention(np.full((2, 3, 4), 0.25), np.zeros((5, 3)), 8, 2),
+            r"one key for each of the 3 frames of S_db in their last axis, got shape \(2, 3, 4\)",
+        ),
+        (
+            lambda: plot.attention(np.full((1, 2, 3, 4), 0.25), np.zeros((5, 4)), 8, 2),
+            r"weights must be a non-empty array of 3 dimensions, got shape \(1, 2, 3, 4\)",
+        ),
+        (
+            lambda: plot.attention(np.array([[[1, 0], [0.5, 0.51]]]), np.zeros((5, 2)), 8, 2),
+            r"weights\[0, 1\] must be at least 0 and add up to 1 .* add up to 1.01",
+        ),
+        (
+            lambda: plot.attention(np.array([[[1, 0], [1.5, -0.5]]]), np.zeros((5, 2)), 8, 2),
+            r"weights\[0, 1\] must be at least 0 .* with a least of -0.5",
+        ),
+        (
+            lambda: plot.attention(np.array([[[np.nan, 1]]]), np.zeros((5, 2)), 8, 2),
+            r"weights\[0, 0\] must be at least 0 .* add up to nan",
         ),
         (
             lambda: plot.segments([[0, 1], [3, 2]]),
