@@ -1,4 +1,4 @@
-"""Measures of how good a detector is: counts and curves, and how sure we are of them."""
+"""Measures of a detector (counts, curves, how sure we are) and of an enhanced recording."""
 
 from scratchaudio.metrics.bootstrap import (
     auc_of_counts,
@@ -21,6 +21,9 @@ from scratchaudio.metrics.classification import (
     roc_auc_score,
     roc_curve,
 )
+from scratchaudio.metrics.intelligibility import stoi
+from scratchaudio.metrics.separation import si_sdr, si_sdr_improvement, snr, snr_improvement
+from scratchaudio.metrics.spectral import log_spectral_distance
 
 __all__ = [
     "UndefinedMetricWarning",
@@ -34,10 +37,16 @@ __all__ = [
     "confusion_matrix",
     "f1_of_counts",
     "f1_score",
+    "log_spectral_distance",
     "precision_recall_curve",
     "precision_score",
     "recall_score",
     "roc_auc_score",
     "roc_curve",
     "score_counts",
+    "si_sdr",
+    "si_sdr_improvement",
+    "snr",
+    "snr_improvement",
+    "stoi",
 ]
