@@ -270,7 +270,6 @@ def save(path, x, sr, overwrite=False, *, subtype=None):
     ------
     AudioFileError : the file exists, its folder does not, or the disk refuses
     """
-    path = os.fspath(path)
     x = require_signal("x", x)
     C, N = np.atleast_2d(x).shape[-2:]
     if x.ndim > 2 or C > _MAX_CHANNELS or C > 2 and C > N:
