@@ -16,7 +16,7 @@ from scratchaudio.models import vad
 from scratchaudio.nn import Adam, bce_with_logits, clip_grad_norm
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from vad_data import load_split, noisy
+from voice_data import load_split, noisy
 
 N_RECORDINGS, EPOCHS, BATCH_SIZE, PIECE = 8, 4, 16, 400
 LR, MAX_NORM = 3e-3, 5.0

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from vad_data import SOUNDS, TEST_NOISES, TEST_SNRS, VALIDATION_NOISES, load_split, noisy, padded
+from voice_data import SOUNDS, TEST_NOISES, TEST_SNRS, VALIDATION_NOISES, load_split, noisy, padded
 
 from scratchaudio import dsp, metrics, plot
 from scratchaudio.errors import ConfigError, ScratchAudioError

@@ -15,11 +15,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from vad_data import SOUNDS, VALIDATION_NOISES, load_split, noisy, padded, varied
+from voice_data import (
+    SOUNDS,
+    VALIDATION_NOISES,
+    ExampleMaker,
+    load_split,
+    noisy,
+    padded,
+    varied,
+)
 
 from scratchaudio.checkpoint import save_checkpoint
 from scratchaudio.errors import CheckpointError, ScratchAudioError
@@ -47,27 +54,6 @@ SEED = 0
 
 
 # %% Examples are made in a second process while the first one trains
-
-
-class ExampleMaker:
-    """Makes training examples in a process of its own, so that both cores have work."""
-
-    def __init__(self, sounds, settings):
-        self.pool = ProcessPoolExecutor(1, initializer=prepare, initargs=(sounds, settings))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.pool.shutdown(cancel_futures=True)
-
-    def examples(self, n_recordings, rng):
-        """Yield one epoch of (features (T, D), labels (T,)): each recording once, in new noise.
-
-        The seeds are drawn here, from `rng`, so the epoch is the same on every machine.
-        """
-        order = rng.permutation(n_recordings)
-        return self.pool.map(make_example, order.tolist(), rng.integers(2**63, size=len(order)))
 
 
 def prepare(sounds, settings):
@@ -167,7 +153,7 @@ def train(
 
     for path in (checkpoint, weights or checkpoint):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with ExampleMaker(sounds, model.settings) as maker:
+    with ExampleMaker(make_example, prepare, sounds, model.settings) as maker:
         history = fit(
             model,
             optimizer,

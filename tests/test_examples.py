@@ -143,10 +143,10 @@ def test_the_shipped_detector_is_small_and_finds_the_bundled_sentence():
 
 
 @pytest.fixture
-def vad_data(monkeypatch):
+def voice_data(monkeypatch):
     """The examples' own module, as the scripts import it."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    return importlib.import_module("vad_data")
+    return importlib.import_module("voice_data")
 
 
 def bursts(folder, name, sr=16000, segments="start,end\n1.00,3.00\n", seed=0):
@@ -174,7 +174,7 @@ def test_training_resumes_to_the_same_bytes(tmp_path):
     assert parts.read_bytes() == whole.read_bytes()
 
 
-def test_labels_and_sounds_that_do_not_fit_are_named(vad_data, tmp_path):
+def test_labels_and_sounds_that_do_not_fit_are_named(voice_data, tmp_path):
     folder = tmp_path / "train"
     cases = (
         ({"segments": "start,end\n1.0,9.5\n"}, r"a\.csv: the segment \(1.0, 9.5\) ends behind"),
@@ -186,27 +186,27 @@ def test_labels_and_sounds_that_do_not_fit_are_named(vad_data, tmp_path):
     for options, message in cases:
         bursts(folder, "a", **options)
         with pytest.raises(AudioFileError, match=message):
-            vad_data.load_split("train", tmp_path)
+            voice_data.load_split("train", tmp_path)
     (folder / "a.flac").unlink()
     with pytest.raises(AudioFileError, match=r"a\.csv: needs one recording of that name, found"):
-        vad_data.load_split("train", tmp_path)
+        voice_data.load_split("train", tmp_path)
     with pytest.raises(AudioFileError, match="no labelled recordings here"):
-        vad_data.load_split("test", tmp_path)
+        voice_data.load_split("test", tmp_path)
     bursts(folder, "a", segments="\ufeffstart,end\n1.00,3.00\n")  # as spreadsheets write it
-    (recording,) = vad_data.load_split("train", tmp_path)
+    (recording,) = voice_data.load_split("train", tmp_path)
     assert recording.segments == [(1.0, 3.0)]
     assert recording.active.sum() == 2 * 16000 and recording.labels.sum() == 200
 
 
-def test_an_example_keeps_sound_and_labels_together(vad_data, tmp_path):
+def test_an_example_keeps_sound_and_labels_together(voice_data, tmp_path):
     """Where the labels say speech, the varied recording is louder: no change moved one of them."""
     bursts(tmp_path / "train", "a")
-    (recording,) = vad_data.load_split("train", tmp_path)
+    (recording,) = voice_data.load_split("train", tmp_path)
     correlations = []
     for seed in range(30):
-        x, labels = vad_data.varied(recording, [recording.samples], np.random.default_rng(seed))
+        x, labels = voice_data.varied(recording, [recording.samples], np.random.default_rng(seed))
         assert len(labels) == 1 + len(x) // 160 and x.dtype == np.float32
-        again, _ = vad_data.varied(recording, [recording.samples], np.random.default_rng(seed))
+        again, _ = voice_data.varied(recording, [recording.samples], np.random.default_rng(seed))
         np.testing.assert_array_equal(x, again)
         if 0 < labels.mean() < 1:
             level = vad.log_mel_features(x).mean(axis=1)
@@ -214,6 +214,6 @@ def test_an_example_keeps_sound_and_labels_together(vad_data, tmp_path):
     assert np.median(correlations) > 0.4, "labels and sound have come apart"
 
 
-def test_noises_of_the_test_are_never_trained_on(vad_data):
-    assert not set(vad_data.TEST_NOISES) & set(vad_data.TRAIN_NOISES)
-    assert set(vad_data.VALIDATION_NOISES) <= set(vad_data.TRAIN_NOISES)
+def test_noises_of_the_test_are_never_trained_on(voice_data):
+    assert not set(voice_data.TEST_NOISES) & set(voice_data.TRAIN_NOISES)
+    assert set(voice_data.VALIDATION_NOISES) <= set(voice_data.TRAIN_NOISES)

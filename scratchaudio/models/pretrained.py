@@ -4,11 +4,14 @@ from pathlib import Path
 
 from scratchaudio.checkpoint import load_checkpoint
 from scratchaudio.errors import CheckpointError, ConfigError
+from scratchaudio.models.enhancer import SpeechEnhancer
 from scratchaudio.models.vad import VoiceActivityDetector
 
 FOLDER = Path(__file__).parent / "pretrained"
 PRETRAINED = ("vad",)  # the files of FOLDER that ship with the package
-CLASSES = {model_class.__name__: model_class for model_class in (VoiceActivityDetector,)}
+CLASSES = {
+    model_class.__name__: model_class for model_class in (SpeechEnhancer, VoiceActivityDetector)
+}
 
 
 def load_model(path):

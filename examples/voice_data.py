@@ -1,10 +1,11 @@
-"""The recordings of the voice activity demo, and the noise and rooms put around them.
+"""The recordings of voices, and the noise and rooms put around them, for detecting and enhancing.
 
 The committed recordings are clean, so that the truth is known exactly. Every noisy one is made
-here, when it is needed, from a seed. Shared by train_vad.py, evaluate_vad.py and detect_voice.py.
+here, when it is needed, from a seed. Shared by the examples that train and evaluate a model.
 """
 
 import csv
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,15 +142,15 @@ def changed_noise(kind, n_samples, voices, rng):
     return noise
 
 
-def background(n_samples, voices, rng):
+def background(n_samples, voices, rng, kinds=TRAIN_NOISES):
     """One noise all the time, or a row of noises that follow each other, each of 1 to 10 s."""
     if rng.random() < 0.5:
-        return changed_noise(rng.choice(TRAIN_NOISES), n_samples, voices, rng)
+        return changed_noise(rng.choice(kinds), n_samples, voices, rng)
     noise = np.empty(n_samples, np.float32)
     position = 0
     while position < n_samples:
         n = min(int(rng.uniform(1, 10) * vad.SAMPLE_RATE), n_samples - position)
-        part = changed_noise(rng.choice(TRAIN_NOISES), max(n, 8000), voices, rng)[:n]
+        part = changed_noise(rng.choice(kinds), max(n, 8000), voices, rng)[:n]
         noise[position : position + n] = part * dsp.db_to_amplitude(rng.uniform(-12, 6))
         position += n
     return noise
@@ -226,3 +227,35 @@ def varied(recording, voices, rng):
     level = dsp.db_to_amplitude(rng.uniform(-45, -10)) / np.sqrt(np.mean(x**2))
     centres = np.arange(1 + len(x) // vad.HOP_LENGTH) * vad.HOP_LENGTH
     return (level * x).astype(np.float32), active[np.minimum(centres, len(x) - 1)]
+
+
+# A second process --------------------------------------------------------------------------------
+
+
+class ExampleMaker:
+    """Makes training examples in a process of its own, so that both cores have work.
+
+    Parameters
+    ----------
+    make_example : function `(index, seed) -> example`, at the top level of a module
+    prepare : function called once in the process before, with the further arguments
+    """
+
+    def __init__(self, make_example, prepare, *arguments):
+        self.make_example = make_example
+        self.pool = ProcessPoolExecutor(1, initializer=prepare, initargs=arguments)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.pool.shutdown(cancel_futures=True)
+
+    def examples(self, n_recordings, rng):
+        """Yield one epoch: an example of each recording, in random order, each time another.
+
+        The seeds are drawn here, from `rng`, so the epoch is the same on every machine.
+        """
+        order = rng.permutation(n_recordings)
+        seeds = rng.integers(2**63, size=len(order))
+        return self.pool.map(self.make_example, order.tolist(), seeds)

@@ -1,0 +1,240 @@
+"""Train the speech enhancer: a Transformer learns which times and frequencies are voice.
+
+    python examples/train_enhancer.py                as the shipped checkpoint was, about an hour
+    python examples/train_enhancer.py --epochs 5     a quick one
+    python examples/train_enhancer.py --resume       go on after an interruption
+
+You will see one line an epoch: the loss (the error left, in dB relative to the mixture), and by how
+many dB the network improves voices that it never heard, in kinds of noise that it never heard.
+Nothing to listen to yet: that is what evaluate_enhancer.py is for.
+"""
+
+import os
+
+# The other core makes the examples: BLAS threads would only take turns with it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from voice_data import (
+    SOUNDS,
+    TRAIN_NOISES,
+    ExampleMaker,
+    background,
+    coloured,
+    load_split,
+    noisy,
+)
+
+from scratchaudio import dsp
+from scratchaudio.checkpoint import save_checkpoint
+from scratchaudio.errors import CheckpointError, ScratchAudioError
+from scratchaudio.metrics import si_sdr
+from scratchaudio.models.enhancer import (
+    HOP_LENGTH,
+    N_FFT,
+    SAMPLE_RATE,
+    WINDOW,
+    SpeechEnhancer,
+    features,
+    phase_sensitive,
+)
+from scratchaudio.nn import AdamW, cosine_with_warmup
+from scratchaudio.training import fit
+
+# %% Settings
+CHECKPOINT = Path("out/enhancer.npz")
+D_MODEL = 128
+N_HEADS = 4
+N_LAYERS = 4
+D_FF = 512
+EPOCHS = 140
+LR = 1e-3  # at its highest, after WARMUP_STEPS; falls to LR / 100 along half a cosine
+WARMUP_STEPS = 200
+BATCH_SIZE = 8  # windows of 4 s
+PAIRINGS = 2  # times that each voice is used, each time with another noise
+GROUP = 8  # recordings whose voices and noises are paired
+SNR_RANGE = (-6, 24)  # dB
+MAX_NORM = 5.0
+VALIDATION_NOISES = ("birds", "traffic")  # never trained on, nor are the test's
+VALIDATION_SNRS = (0, 5, 10)  # dB
+SEED = 0
+
+PIECE = (WINDOW - 1) * HOP_LENGTH  # samples whose STFT has WINDOW frames
+KINDS = tuple(kind for kind in TRAIN_NOISES if kind not in VALIDATION_NOISES)
+
+
+# %% Scenes are made in a second process while the first one trains
+
+
+def prepare(sounds):
+    """Load, once and in the second process, what its scenes are made of."""
+    global recordings
+    recordings = load_split("train", sounds)
+
+
+def make_scene(index, seed):
+    """Draw one scene, in the second process: STFTs of a voice and of a noise, (P, T, F) each.
+
+    What makes an enhancer work on voices and noises it never heard is variety: another pace and
+    voice (played faster or slower), microphone, room, noise of one or two kinds, bandwidth. What it
+    shall keep is the voice as it sounds in the room.
+    """
+    rng = np.random.default_rng(seed)
+    voices = [recording.samples for recording in recordings]
+    x, active = recordings[index].samples, recordings[index].active
+    if rng.random() < 0.7:
+        read = np.arange(0, len(x) - 1, rng.uniform(0.8, 1.25))
+        active = active[read.astype(int)]
+        x = np.interp(read, np.arange(len(x)), x)
+    if rng.random() < 0.6:
+        x = coloured(x, 9, rng)
+    if rng.random() < 0.4:
+        rt60, drr_db = rng.uniform(0.1, 0.6), rng.uniform(0, 12)
+        x = dsp.reverberate(x, dsp.room_impulse_response(rt60, SAMPLE_RATE, rng, drr_db=drr_db))
+    noise = sum(
+        background(len(x), voices, rng, KINDS) * dsp.db_to_amplitude(rng.uniform(-12, 0))
+        for _ in range(rng.choice([1, 2]))
+    )
+    if rng.random() < 0.2:
+        band = rng.uniform(60, 300), rng.uniform(3000, 7500)
+        x, noise = (dsp.bandlimit(y, SAMPLE_RATE, *band) for y in (x, noise))
+    x = x / dsp.active_level(x, active)
+    noise = noise / np.sqrt(np.mean(np.square(noise)))
+    return pieces(x, rng), pieces(noise, rng)
+
+
+def pieces(x, rng):
+    """Cut a signal into windows from a random start: (N,) -> STFTs (P, T, F)."""
+    start = rng.integers(0, PIECE // 4)
+    n = (len(x) - start) // PIECE
+    x = x[start : start + n * PIECE].reshape(n, PIECE).astype(np.float32)
+    X = dsp.stft(x, n_fft=N_FFT, hop_length=HOP_LENGTH)  # (P, F, T)
+    return np.ascontiguousarray(X.swapaxes(1, 2))
+
+
+def batches(scenes, rng):
+    """Pair voices and noises of a few scenes at random, several times; yield them mixed.
+
+    The STFT is linear, so the mixing is done there: X = S + gain noise. Yields
+    ((features,), (X (B, T, F), S (B, T, F))).
+    """
+    voices, noises = [], []
+    for voice, noise in scenes:
+        n = min(len(voice), len(noise))
+        voices.append(voice[:n])
+        noises.append(noise[:n])
+        if len(voices) == GROUP:
+            yield from mixtures(np.concatenate(voices), np.concatenate(noises), rng)
+            voices, noises = [], []
+
+
+def mixtures(S, noise, rng):
+    """Yield batches of all voices (P, T, F), PAIRINGS times, each time in another noise."""
+    voice_of = np.concatenate([rng.permutation(len(S)) for _ in range(PAIRINGS)])
+    noise_of = np.concatenate([rng.permutation(len(S)) for _ in range(PAIRINGS)])
+    for first in range(0, len(voice_of) - BATCH_SIZE + 1, BATCH_SIZE):
+        batch = slice(first, first + BATCH_SIZE)
+        snr_db = rng.uniform(*SNR_RANGE, (BATCH_SIZE, 1, 1)).astype(np.float32)
+        speech = S[voice_of[batch]]
+        X = speech + dsp.db_to_amplitude(-snr_db) * noise[noise_of[batch]]
+        yield (features(np.square(abs(X))),), (X, speech)
+
+
+# %% Training
+
+
+def validation_set(recordings):
+    """Pairs (clean, noisy) of 8 s of each validation voice in each noise, at levels in turn."""
+    rng = np.random.default_rng(1)
+    voices = [recording.samples for recording in recordings]
+    pairs = []
+    for index, recording in enumerate(recordings):
+        for k, kind in enumerate(VALIDATION_NOISES):
+            snr_db = VALIDATION_SNRS[(index + k) % len(VALIDATION_SNRS)]
+            x = noisy(recording, kind, snr_db, voices, rng)
+            pairs.append((recording.samples[: 8 * SAMPLE_RATE], x[: 8 * SAMPLE_RATE]))
+    return pairs
+
+
+def train(
+    checkpoint=CHECKPOINT,
+    *,
+    sounds=SOUNDS,
+    epochs=EPOCHS,
+    lr=LR,
+    seed=SEED,
+    max_seconds=None,
+    resume=False,
+    overwrite=False,
+    weights=None,
+):
+    """Train an enhancer; return it with its best weights, and the history of the training."""
+    if checkpoint.exists() and not (resume or overwrite):
+        raise CheckpointError(
+            f"{checkpoint} is already there: --resume goes on, --overwrite begins"
+        )
+    rng = np.random.default_rng(seed)
+    model = SpeechEnhancer(D_MODEL, N_HEADS, N_LAYERS, D_FF, rng=rng)
+    optimizer = AdamW(model.parameters(), lr=lr)
+    n_recordings = len(load_split("train", sounds))
+    pairs = validation_set(load_split("validation", sounds))
+    n_steps = epochs * max(1, int(n_recordings * 7 * PAIRINGS / BATCH_SIZE))
+    n_warmup = min(WARMUP_STEPS, n_steps // 4)
+    print(f"training on {n_recordings} recordings, each epoch in new noise and rooms", flush=True)
+
+    def validate(model):
+        gains = [
+            si_sdr(clean, model.enhance(x, SAMPLE_RATE)) - si_sdr(clean, x) for clean, x in pairs
+        ]
+        return {"improvement": float(np.mean(gains))}
+
+    for path in (checkpoint, weights or checkpoint):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with ExampleMaker(make_scene, prepare, sounds) as maker:
+        history = fit(
+            model,
+            optimizer,
+            batches=lambda rng: batches(maker.examples(n_recordings, rng), rng),
+            loss_function=phase_sensitive,
+            n_epochs=epochs,
+            rng=rng,
+            validate=validate,
+            monitor="improvement",
+            mode="max",
+            schedule=lambda step: cosine_with_warmup(step, lr, n_steps, n_warmup, lr / 100),
+            max_norm=MAX_NORM,
+            checkpoint_path=checkpoint,
+            settings=model.settings,
+            resume=resume,
+            max_seconds=max_seconds,
+        )
+    print(f"saved {checkpoint}")
+    if weights:
+        save_checkpoint(weights, model, settings=model.settings)
+        print(f"saved the best weights alone as {weights}")
+    return model, history
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--sounds", type=Path, default=SOUNDS)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--lr", type=float, default=LR)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--max-seconds", type=float, default=None)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="begin anew, over the old one")
+    parser.add_argument("--weights", type=Path, help="write the best weights alone to this file")
+    train(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ScratchAudioError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,250 @@
+"""Speech enhancement: a Transformer hears what is voice and what is not, and turns the rest down.
+
+    recording -> STFT -> features -> Transformer encoder -> mask -> times STFT -> recording
+     (C, N)     (T, F)   (T, 2F)          (T, D)           (T, F)                  (C, N)
+
+The network never makes a sound. It gives a *mask*, a number from 0 to 1 for each time and each
+frequency, by which the recording's own spectrum is multiplied; so it can take away but not invent,
+and the phase stays that of the noisy recording. The `phase_sensitive` loss asks for the mask that
+leaves the least error under that condition, not for the cleanest magnitude.
+
+What a frame sounds like says little; how it differs from what came before and after says much.
+Attention looks over four seconds at once: the pauses tell what the noise is, and whatever does not
+belong to it may be a voice. Of the noise it is told a little more: the level that each frequency
+exceeds 80 % of the time, below every frame.
+
+A mask is a function of time and frequency, made at 16 kHz but usable at any rate. `enhance` asks
+it at the times and frequencies of the recording's own STFT; above 8 kHz, where it knows nothing,
+it goes on with its mean over the 3 kHz below. All channels share one mask, so that every sound
+stays where it was between the loudspeakers.
+
+Legend: C channels, N samples, B batch, T frames, F bins, D d_model.
+"""
+
+import numpy as np
+
+from scratchaudio import dsp
+from scratchaudio.errors import (
+    CheckpointError,
+    ShapeError,
+    require_positive_integer,
+    require_signal,
+)
+from scratchaudio.nn import Layer, Linear, Parameter, TransformerEncoder, sigmoid
+
+SAMPLE_RATE = 16000  # Hz
+N_FFT = 768  # 48 ms: long enough to tell the harmonics of a low voice apart
+HOP_LENGTH = 256  # 16 ms
+N_BINS = N_FFT // 2 + 1
+WINDOW = 250  # frames that the network sees at once: 4 s
+OVERLAP = 62  # frames that two windows share: 1 s
+
+
+# Features and loss -------------------------------------------------------------------------------
+
+
+def features(power):
+    """What the network is told of a power spectrogram: (..., T, F) -> (..., T, 2F) float32.
+
+    First the logarithm of the power relative to its mean over all times and frequencies: loudness
+    says nothing about what is speech. Then, the same for every frame, the 20 % quantile of that
+    over time. Both are cut at -60 dB and brought to about the range -2 ... 1.
+    """
+    mean = power.mean(axis=(-2, -1), keepdims=True)
+    level = np.log10(power / np.maximum(mean, 1e-30) + 1e-6) / 3  # (..., T, F)
+    T = power.shape[-2]
+    floor = np.partition(level, T // 5, axis=-2)[..., T // 5, :]  # (..., F)
+    floor = np.broadcast_to(floor[..., None, :], level.shape)
+    return np.concatenate([level, floor], axis=-1).astype(np.float32)
+
+
+def phase_sensitive(mask, X, S, softening=1e-3):
+    """Loss of a mask: the error that it leaves, relative to the mixture, in dB.
+
+        error = sum |m X - S|^2 over times and frequencies of an example
+        loss = mean over the batch of 10 log10( (error + softening E) / E ),    E = sum |X|^2
+
+    which is, but for a constant, minus the signal-to-noise ratio of the result. The logarithm gives
+    an example at 20 dB the same say as one at -5 dB; the softening ends the reward at 30 dB below
+    the mixture, and keeps the loss finite for silence. With m real,
+
+        dloss/dm = 10 / ln 10 * 2 Re( conj(X) (m X - S) ) / (error + softening E) / B
+
+    Parameters
+    ----------
+    mask : (B, T, F) real
+    X : (B, T, F) complex STFT of the mixture
+    S : (B, T, F) complex STFT of the speech in it
+    softening : share of the mixture's energy
+
+    Returns
+    -------
+    loss : float, dB
+    dmask : (B, T, F)
+
+    References
+    ----------
+    Erdogan, Hershey, Watanabe & Le Roux (2015), Phase-sensitive and recognition-boosted speech
+    separation using deep recurrent neural networks, ICASSP, eq. 6; softening: Wisdom et al. (2020),
+    Unsupervised sound separation using mixture invariant training, NeurIPS, eq. 2.
+    """
+    if not mask.shape == X.shape == S.shape or mask.ndim != 3:
+        raise ShapeError(
+            f"mask, X and S must have one shape (batch, frames, bins), got mask {mask.shape}, "
+            f"X {X.shape}, S {S.shape}"
+        )
+    E = np.square(abs(X)).sum(axis=(1, 2), keepdims=True) + 1e-20  # (B, 1, 1)
+    error = mask * X - S
+    left = np.square(abs(error)).sum(axis=(1, 2), keepdims=True) + softening * E
+    loss = 10 * np.log10(left / E).mean()
+    dmask = (X.conj() * error).real * (20 / np.log(10) / len(X) / left)
+    return loss.item(), dmask.astype(mask.dtype)
+
+
+# The network -------------------------------------------------------------------------------------
+
+
+class SpeechEnhancer(Layer):
+    """Transformer that gives a mask for noisy speech: features (B, T, 2F) -> mask (B, T, F).
+
+    Parameters
+    ----------
+    d_model : D, width of the Transformer
+    n_heads : attention heads, a divisor of D
+    n_layers : blocks of the encoder, pre-norm with rotary positions
+    d_ff : width of the feed-forward layers
+    dropout : share dropped in training
+    rng : seed or Generator, for the initial weights and the dropout
+    """
+
+    def __init__(self, d_model=128, n_heads=4, n_layers=4, d_ff=512, dropout=0.0, rng=None):
+        rng = np.random.default_rng(rng)
+        self.settings = {
+            "d_model": d_model,
+            "n_heads": n_heads,
+            "n_layers": n_layers,
+            "d_ff": d_ff,
+            "dropout": dropout,
+        }
+        self.input = Linear(2 * N_BINS, d_model, rng=rng)
+        self.encoder = TransformerEncoder(
+            d_model, n_heads, n_layers, d_ff, dropout, norm_first=True, rotary=True, rng=rng
+        )
+        self.output = Linear(d_model, N_BINS, rng=rng)
+        self.slope = Parameter(np.full(N_BINS, 10.0, np.float32))
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint):
+        """Build the untrained model that a checkpoint describes, if its weights have these sizes.
+
+        So no settings can ask for more memory than the weights, which are loaded already, take.
+        """
+        settings, weights = checkpoint.settings, checkpoint.model
+        layers = {name.split(".")[2] for name in weights if name.startswith("encoder.blocks.")}
+        found = {
+            "d_model": np.shape(weights.get("input.b", []))[-1],
+            "d_ff": np.shape(weights.get("encoder.blocks.0.feed_forward.layers.0.b", []))[-1],
+            "n_layers": len(layers),
+        }
+        for name, size in found.items():
+            if settings.get(name) != size:
+                raise CheckpointError(
+                    f"{checkpoint.path}: {name} is {settings.get(name)!r} in its settings, {size} "
+                    f"in its weights"
+                )
+        try:
+            return cls(**settings)
+        except (TypeError, ValueError) as error:
+            message = f"{checkpoint.path}: its settings do not fit its class: {error}"
+            raise CheckpointError(message) from error
+
+    def forward(self, x, weights=None):
+        """`weights`, if it is a list, gets each block's attention weights (B, h, T, T) appended."""
+        level = x[..., :N_BINS]
+        threshold = self.output.forward(self.encoder.forward(self.input.forward(x), None, weights))
+        mask = sigmoid(self.slope.value * level + threshold)
+        self.save_for_backward(level, mask)
+        return mask
+
+    def backward(self, dmask):  # (B, T, F) -> (B, T, 2F)
+        level, mask = self.pop_saved()
+        dlogits = dmask * mask * (1 - mask)
+        self.slope.grad += (dlogits * level).sum(axis=(0, 1))
+        dx = self.input.backward(self.encoder.backward(self.output.backward(dlogits)))
+        dx[..., :N_BINS] += dlogits * self.slope.value
+        return dx
+
+    # From sound to sound ---------------------------------------------------------------------
+
+    def mask(self, power):
+        """Mask for the power spectrogram of a recording: (T, F) -> (T, F), from 0 to 1.
+
+        The network is switched to evaluation. A recording over 4 s passes in windows of 4 s that
+        overlap by at least 1 s; from one to the next, the mask is faded over.
+        """
+        if power.ndim != 2 or power.shape[1] != N_BINS or len(power) == 0:
+            raise ShapeError(f"power must have shape (frames, {N_BINS}), got {power.shape}")
+        self.eval()
+        T = len(power)
+        if T <= WINDOW:
+            return self.forward(features(power)[None])[0]
+        n_windows = 1 + -(-(T - WINDOW) // (WINDOW - OVERLAP))
+        starts = np.linspace(0, T - WINDOW, n_windows).astype(int)
+        fade = np.minimum(np.arange(1, WINDOW + 1), np.arange(WINDOW, 0, -1)).clip(max=OVERLAP)
+        fade = fade[:, None].astype(np.float32)  # a trapezoid
+        mask, total = np.zeros((T, N_BINS), np.float32), np.zeros((T, 1), np.float32)
+        for start in starts:
+            window = slice(start, start + WINDOW)
+            mask[window] += fade * self.forward(features(power[window])[None])[0]
+            total[window] += fade
+        return mask / total
+
+    def enhance(self, x, sr):
+        """Turn down what is not speech.
+
+        Parameters
+        ----------
+        x : (N,) or (C, N) recording
+        sr : its sampling rate, Hz
+
+        Returns
+        -------
+        the cleaned recording, of the shape and dtype of `x`
+        """
+        x = require_signal("x", x)
+        require_positive_integer("sr", sr)
+        if x.ndim > 2:
+            raise ShapeError(f"x must have shape (samples,) or (channels, samples), got {x.shape}")
+        heard = dsp.resample(x, sr, SAMPLE_RATE) if sr != SAMPLE_RATE else x
+        power = np.square(abs(dsp.stft(heard, n_fft=N_FFT, hop_length=HOP_LENGTH)))  # (..., F, T)
+        mask = self.mask(power.reshape(-1, *power.shape[-2:]).mean(axis=0).T)  # (T, F)
+
+        hop_length = round(sr * HOP_LENGTH / SAMPLE_RATE)
+        n_fft = hop_length * N_FFT // HOP_LENGTH
+        X = dsp.stft(x, n_fft=n_fft, hop_length=hop_length)  # (..., F', T')
+        times = np.arange(X.shape[-1]) * (hop_length / sr * SAMPLE_RATE / HOP_LENGTH)  # in frames
+        bins = np.arange(X.shape[-2]) * (sr / n_fft * N_FFT / SAMPLE_RATE)
+        gain = at_points(mask, times, bins).T.astype(x.dtype)  # (F', T')
+        return dsp.istft(gain * X, n_fft=n_fft, hop_length=hop_length, length=x.shape[-1]).astype(
+            x.dtype
+        )
+
+
+def at_points(mask, times, bins):
+    """Read a mask (T, F) between its points, linearly: at times (T',) and bins (F',) -> (T', F').
+
+    Beyond its last frame the mask goes on with that frame, above its last bin with the mean of its
+    bins from 5 to 8 kHz.
+    """
+    first = round(5000 * N_FFT / SAMPLE_RATE)
+    above = mask[:, first:].mean(axis=1, keepdims=True)
+    mask = np.concatenate([mask, above], axis=1)
+    for axis, points in ((0, times), (1, bins)):
+        last = mask.shape[axis] - 1
+        points = np.minimum(points, last)
+        low = np.floor(points).astype(int)
+        part = (points - low).astype(mask.dtype)
+        part = part[:, None] if axis == 0 else part
+        high = np.minimum(low + 1, last)
+        mask = mask.take(low, axis) * (1 - part) + mask.take(high, axis) * part
+    return mask
