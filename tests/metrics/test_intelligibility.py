@@ -175,6 +175,24 @@ def test_what_lies_in_pauses_does_not_count():
     assert abs(swapped - stoi(estimate, reference, 10000)) > 0.1
 
 
+@pytest.mark.parametrize(("level_db", "frames"), [(-39.9, 29), (-40.1, 19)])
+def test_a_pause_begins_40_db_below_the_loudest_frame(level_db, frames):
+    """20 loud frames and 10 soft ones are too few either way; the error counts those that stay."""
+    reference = np.full(SHORTEST - 128, 10 ** (level_db / 20))
+    reference[: 20 * 128] = 1.0
+    with pytest.raises(ShapeError, match=f"reference holds {frames} frames"):
+        stoi(reference, reference, 10000)
+
+
+@pytest.mark.parametrize("sr", [8000, 16000, 44100])
+def test_resampling_keeps_a_constant_and_lasts_as_long(sr):
+    from scratchaudio.metrics.intelligibility import _resample
+
+    resampled = _resample(np.ones((2, sr)), sr)
+    assert resampled.shape == (2, 10000)
+    np.testing.assert_allclose(resampled[:, 500:-500], 1, atol=2e-3)  # 60 dB
+
+
 def test_without_resampling_and_with_it_speech_scores_alike():
     """The same tones and noise bands sampled at 10 and at 16 kHz."""
     scores = []

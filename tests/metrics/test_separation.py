@@ -162,6 +162,15 @@ def test_extreme_levels_neither_overflow_nor_vanish(scale):
     )
     np.testing.assert_allclose(got, expected, rtol=1e-12)
     assert metrics.snr(scale * reference, -scale * reference) == pytest.approx(-20 * math.log10(2))
+    assert metrics.snr(1e-200 * reference, estimate) <= -3000
+
+
+def test_waveforms_of_a_batch_may_differ_extremely_in_level():
+    reference, estimate = np.array([1.0, 2.0, -3.0]), np.array([2.0, 2.0, -3.0])
+    scales = np.array([[1e-200], [1.0], [1e200]])
+    for function in (metrics.si_sdr, metrics.snr):
+        together = function(scales * reference, scales * estimate)
+        np.testing.assert_allclose(together, function(reference, estimate), rtol=1e-12)
 
 
 @given(pairs, st.floats(-20, 20), st.booleans())
@@ -200,9 +209,14 @@ def test_a_batch_is_its_waveforms_one_by_one(seed, leading):
     reference[(0,) * len(leading)] = 0
     estimate *= 10.0 ** np.arange(leading[-1])[:, None]  # each has a level of its own
     mixture = estimate[..., ::-1]
+
+    def centred(*arrays):
+        return metrics.si_sdr(*arrays, zero_mean=True)
+
     for function, arrays in (
         (metrics.snr, (reference, estimate)),
         (metrics.si_sdr, (reference, estimate)),
+        (centred, (reference, estimate)),
         (metrics.snr_improvement, (reference, estimate, mixture)),
         (metrics.si_sdr_improvement, (reference, estimate, mixture)),
     ):
