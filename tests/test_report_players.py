@@ -347,6 +347,14 @@ def test_pictures_are_light_and_cut_to_one_frame():
         ax.set_ylabel(k * "\n")  # the wider the label, the wider the picture
         levels[k] = level._replace(figure=heavy if k else drawing(0, width=5.0))
     images = level_page(levels).all("img")
+    alone = []
+    for level in levels:
+        page = Report("Title")
+        page.figure(level.figure, "Alone.", level.alt)
+        alone += Outline(page.html()).all("img")
+    assert int(images[0]["width"]) >= max(int(image["width"]) for image in alone)
+    assert int(images[0]["height"]) >= max(int(image["height"]) for image in alone)
+    assert len({image["width"] for image in alone}) > 1, "or the test would show nothing"
     assert len({(image["width"], image["height"]) for image in images}) == 1
     assert images[0]["src"].startswith("data:image/svg+xml;base64,")
     for image in images[1:]:
@@ -355,6 +363,17 @@ def test_pictures_are_light_and_cut_to_one_frame():
         picture = Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1])))
         for shown, true in zip((image["width"], image["height"]), picture.size, strict=True):
             assert abs(2 * int(shown) - true) <= 2
+
+
+def test_groups_of_one_page_share_no_id():
+    page, levels = Report("Title"), four_levels(figure=None, alt=None)
+    page.level_slider(levels, SR, "One.", name="Level")
+    page.players(levels[0].sounds, SR, "Two.")
+    page.level_slider(levels, SR, "Three.", name="Level")
+    outline = Outline(page.html())
+    identifiers = [e["id"] for e in outline.elements if "id" in e]
+    assert len(identifiers) == len(set(identifiers)) == 9 + 3 + 9 + 2
+    assert len(outline.all("span", "keys")) == 1, "the keys are explained once"
 
 
 def test_a_slider_needs_neither_pictures_nor_scores():

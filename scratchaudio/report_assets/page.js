@@ -187,10 +187,7 @@ class Players {
 
 // A sound has begun, or was not allowed to. Only the last one that was asked for may stay.
 function takeOver(audio) {
-  if (audio !== audible) {
-    if (audio !== heard) audio.pause();
-    return;
-  }
+  if (audio !== audible) return;
   const group = groups.find((one) => one.figure.contains(audio));
   const before = group.goingOn;
   if (before && before !== audio && !audio.paused) {  // how far is it behind? next time start ahead

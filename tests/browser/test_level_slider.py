@@ -209,8 +209,10 @@ def test_a_jump_back_right_after_a_switch_does_not_hold_it_up(page):
 def test_a_pause_right_after_a_switch_is_a_pause(page):
     play(page, "Noisy")
     page.wait_for(f"{AUDIO}[{number('Noisy', START)}].currentTime > 0.3")
-    slide(page, 7)
-    play(page, "Noisy")  # the button of the sound that plays: pause
+    page.evaluate(  # at one moment: to another level, and the button of the sound that plays
+        f"{SLIDER}.value = 7; {SLIDER}.dispatchEvent(new Event('input'));"
+        f"{GROUP}.querySelector('.play').click()"
+    )
     page.wait_for(f"{AUDIO}.every(audio => audio.paused)")
     page.evaluate("new Promise(done => setTimeout(done, 400))")
     assert playing(page) == []
