@@ -48,7 +48,7 @@ def causal_mask(n_queries, n_keys=None):
     Parameters
     ----------
     n_queries : T
-    n_keys : S; if it is larger than T, the queries are the last T of S steps. None: T
+    n_keys : S, at least T; if it is larger, the queries are the last T of S steps. None: T
 
     Examples
     --------
@@ -59,6 +59,11 @@ def causal_mask(n_queries, n_keys=None):
     n_keys = n_queries if n_keys is None else n_keys
     require_positive_integer("n_queries", n_queries)
     require_positive_integer("n_keys", n_keys)
+    if n_keys < n_queries:
+        raise ConfigError(
+            f"n_keys must be at least n_queries, as the queries are the last of the steps; "
+            f"got {n_keys} keys for {n_queries} queries"
+        )
     return np.tri(n_queries, n_keys, n_keys - n_queries, dtype=bool)
 
 
@@ -79,16 +84,17 @@ def attention_weights(q, k, mask=None):
     Every row sums to 1, or to 0 if the mask, which broadcasts to (..., T, S), leaves it nothing.
     """
     A = (q * (1 / math.sqrt(q.shape[-1]))) @ k.swapaxes(-1, -2)  # (..., T, S) scores
-    if mask is None:
-        largest = A.max(axis=-1, keepdims=True)
-    else:
-        A = np.where(mask, A, -np.inf)
-        largest = A.max(axis=-1, keepdims=True)
-        largest = np.where(largest == -np.inf, 0, largest)  # -inf - -inf would be NaN
-    A -= largest  # softmax as in `activations`, in place: A may be the largest array of a network
+    # From here softmax as in `activations`, but in place: A may be the largest array of a network.
+    if mask is not None:
+        np.copyto(A, -np.inf, where=np.logical_not(mask))
+    largest = A.max(axis=-1, keepdims=True)  # (..., T, 1)
+    if mask is not None:
+        largest[largest == -np.inf] = 0  # a row that sees nothing: -inf - -inf would be NaN
+    A -= largest
     np.exp(A, out=A)
     total = A.sum(axis=-1, keepdims=True)
-    A /= total if mask is None else np.where(total == 0, 1, total)
+    total[total == 0] = 1
+    A *= 1 / total
     return A
 
 
@@ -206,7 +212,7 @@ class MultiHeadAttention(Layer):
             angles = rotary_angles(x.shape[1], q.shape[-1])
             q, k = rotate(q, angles), rotate(k, angles)
         if mask is not None:
-            mask = _require_mask(mask, (len(x), x.shape[1], source.shape[1]))[..., None, :, :]
+            mask = _require_mask(mask, (len(x), x.shape[1], source.shape[1]))[:, None]
         A = attention_weights(q, k, mask)  # (B, h, T, S)
         if weights is not None:
             weights.append(A)
@@ -241,8 +247,7 @@ class MultiHeadAttention(Layer):
         added. Step by step or in larger pieces, the result is that of `forward` on everything with
         a causal mask, at the cost of the new steps alone.
         """
-        if self.training:
-            raise CallOrderError("decode is for evaluation: call eval() first")
+        self._require_eval("decode")
         self._require_shapes(x, None)
         start, T = cache.n_steps, x.shape[1]
         q, k = self._split(self.query.forward(x)), self._split(self.key.forward(x))
@@ -255,14 +260,18 @@ class MultiHeadAttention(Layer):
 
     def remember(self, memory):
         """Keys and values of a memory (B, S, D), computed once for many calls of `recall`."""
+        self._require_eval("remember")
+        self._require_shapes(None, memory)
         return self._split(self.key.forward(memory)), self._split(self.value.forward(memory))
 
     def recall(self, x, remembered, mask=None):
         """Cross-attention of x (B, T, D) to what `remember` returned."""
+        self._require_eval("recall")
         self._require_shapes(x, None)
         k, v = remembered
+        _require_batch(len(k), x)
         if mask is not None:
-            mask = _require_mask(mask, (len(x), x.shape[1], k.shape[2]))[..., None, :, :]
+            mask = _require_mask(mask, (len(x), x.shape[1], k.shape[2]))[:, None]
         y, _ = scaled_dot_product_attention(self._split(self.query.forward(x)), k, v, mask)
         return self.output.forward(self._join(y))
 
@@ -278,15 +287,19 @@ class MultiHeadAttention(Layer):
         B, h, T, d = x.shape
         return x.swapaxes(1, 2).reshape(B, T, h * d)
 
+    def _require_eval(self, name):
+        if self.training:
+            raise CallOrderError(f"{name} is for evaluation: call eval() first")
+
     def _require_shapes(self, x, memory):
         D = self.query.W.value.shape[0]
         for name, array in (("x", x), ("memory", memory)):
-            if array is not None and (array.ndim != 3 or array.shape[-1] != D):
+            if array is not None and (array.ndim != 3 or array.shape[-1] != D or 0 in array.shape):
                 raise ShapeError(
-                    f"{name} of MultiHeadAttention must have shape (batch, steps, {D}), "
-                    f"got {array.shape}"
+                    f"{name} of MultiHeadAttention must have shape (batch, steps, {D}), at least "
+                    f"one of each, got {array.shape}"
                 )
-        if memory is not None and len(memory) != len(x):
+        if x is not None and memory is not None and len(memory) != len(x):
             raise ShapeError(
                 f"x and memory must have one batch size, got {x.shape} and {memory.shape}"
             )
@@ -305,6 +318,8 @@ class Cache:
 
     def extend(self, k, v):
         """Add keys and values (B, h, T, d); return all so far, (B, h, n_steps, d) each."""
+        if self.n_steps:
+            _require_batch(len(self._k), k)
         end = self.n_steps + k.shape[2]
         self._k = self._with_room(self._k, k, end)
         self._v = self._with_room(self._v, v, end)
@@ -324,26 +339,35 @@ class Cache:
         return larger
 
 
+def _require_batch(B, array):
+    """Raise unless the array's batch is that of what is remembered: NumPy would repeat one of 1."""
+    if len(array) != B:
+        raise ShapeError(f"what is remembered is of a batch of {B}, got {array.shape}")
+
+
 def _require_mask(mask, shape):
-    """Return the mask as an array; raise unless it is bool and broadcasts to (B, T, S)."""
+    """Return the mask, broadcast to (..., T, S); raise unless it is bool and can be."""
     mask = np.asarray(mask)
     if mask.dtype != bool:
         raise ShapeError(f"mask must be bool, True where a step may look, got {mask.dtype}")
     try:
-        np.broadcast_to(mask, shape)
+        return np.broadcast_to(mask, shape)
     except ValueError:
         raise ShapeError(
             f"mask must broadcast to (batch, queries, keys) = {shape}, got {mask.shape}"
         ) from None
-    return mask
 
 
 def _require_attention_shapes(q, k, v, mask):
-    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+    try:
+        leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+        fit = q.shape[-1] == k.shape[-1] and k.shape[-2] == v.shape[-2] > 0 and q.ndim > 1
+    except (ValueError, IndexError):
+        fit = False
+    if not fit:
         raise ShapeError(
-            f"q must be (..., T, d), k (..., S, d) and v (..., S, d'), "
+            f"q must be (..., T, d), k (..., S, d) and v (..., S, d') with at least one step each, "
             f"got q {q.shape}, k {k.shape}, v {v.shape}"
         )
     if mask is not None:
-        leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
         _require_mask(mask, (*leading, q.shape[-2], k.shape[-2]))
