@@ -44,9 +44,8 @@ def test_both_agree(sr, seed, seconds, noise_db, pause_db, extended):
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32), noise_db=st.floats(-20, 20))
 def test_both_agree_on_float32(seed, noise_db):
-    """At 16 kHz pystoi resamples float32 in float32: the fifth digit may differ."""
     pair = draw_pair(seed, 16000, 1.5, noise_db, -60.0, np.float32)
-    assert abs(stoi(*pair, 16000) - theirs(*pair, 16000)) <= 1e-5
+    assert abs(stoi(*pair, 16000) - theirs(*pair, 16000)) <= TOLERANCE
 
 
 def test_pystoi_returns_a_number_for_too_short_a_recording_and_ours_says_so():
