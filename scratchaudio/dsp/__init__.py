@@ -1,9 +1,15 @@
-"""Sound and numbers: windows, Fourier transforms, mel bands, cepstra, levels, rates, noise, rooms.
+"""Sound and numbers: windows, transforms, mel bands, cepstra, levels, rates, noise, rooms, masks.
 
 `dsp.fft` is a module, as `numpy.fft` is; everything else is a function.
 """
 
 from scratchaudio.dsp import fft
+from scratchaudio.dsp.denoise import (
+    denoise,
+    noise_power,
+    spectral_subtraction,
+    wiener_decision_directed,
+)
 from scratchaudio.dsp.level import (
     active_level,
     active_mask,
@@ -16,6 +22,14 @@ from scratchaudio.dsp.level import (
     preemphasis,
     rms,
     snr,
+)
+from scratchaudio.dsp.masks import (
+    apply_mask,
+    ideal_binary_mask,
+    ideal_ratio_mask,
+    phase_sensitive_mask,
+    ratio_masks,
+    with_phase,
 )
 from scratchaudio.dsp.mel import (
     hz_to_mel,
@@ -58,6 +72,7 @@ __all__ = [
     "active_level",
     "active_mask",
     "amplitude_to_db",
+    "apply_mask",
     "babble",
     "bandlimit",
     "bartlett",
@@ -70,6 +85,7 @@ __all__ = [
     "dct_matrix",
     "deemphasis",
     "delta",
+    "denoise",
     "fft",
     "fft_frequencies",
     "frame",
@@ -80,6 +96,8 @@ __all__ = [
     "hann",
     "hz_to_mel",
     "idct",
+    "ideal_binary_mask",
+    "ideal_ratio_mask",
     "is_cola",
     "is_nola",
     "istft",
@@ -90,16 +108,22 @@ __all__ = [
     "melspectrogram",
     "mfcc",
     "mix_at_snr",
+    "noise_power",
     "overlap_add",
+    "phase_sensitive_mask",
     "power_to_db",
     "preemphasis",
+    "ratio_masks",
     "resample",
     "reverberate",
     "rms",
     "room_impulse_response",
     "samples_to_frames",
     "snr",
+    "spectral_subtraction",
     "stft",
     "time_to_frames",
+    "wiener_decision_directed",
     "window_sumsquare",
+    "with_phase",
 ]
