@@ -8,10 +8,10 @@ frequency, by which the recording's own spectrum is multiplied; so it can take a
 and the phase stays that of the noisy recording. The `phase_sensitive` loss asks for the mask that
 leaves the least error under that condition, not for the cleanest magnitude.
 
-What a frame sounds like says little; how it differs from what came before and after says much.
-Attention looks over four seconds at once: the pauses tell what the noise is, and whatever does not
-belong to it may be a voice. Of the noise it is told a little more: the level that each frequency
-exceeds 80 % of the time, below every frame.
+It begins where the classical methods end. Before any training its mask is that of the Wiener
+filter (`dsp.denoise`), which knows the noise by its least power over some seconds: bin by bin, for
+noise of any colour, but only if it is steady. The network adds to that mask what it takes from the
+four seconds around, all frequencies together: this is a voice, that only stood out like one.
 
 A mask is a function of time and frequency, made at 16 kHz but usable at any rate. `enhance` asks
 it at the times and frequencies of the recording's own STFT; above 8 kHz, where it knows nothing,
@@ -46,16 +46,19 @@ OVERLAP = 62  # frames that two windows share: 1 s
 def features(power):
     """What the network is told of a power spectrogram: (..., T, F) -> (..., T, 2F) float32.
 
-    First the logarithm of the power relative to its mean over all times and frequencies: loudness
-    says nothing about what is speech. Then, the same for every frame, the 20 % quantile of that
-    over time. Both are cut at -60 dB and brought to about the range -2 ... 1.
+    First the power relative to its mean over all times and frequencies, since loudness says nothing
+    about what is speech: log10 of it, cut at -60 dB, over 3. Then the Wiener filter's a-priori SNR
+    xi, from -20 dB on: ln(xi) over 4. Both lie in about the range -2 ... 1.
     """
     mean = power.mean(axis=(-2, -1), keepdims=True)
-    level = np.log10(power / np.maximum(mean, 1e-30) + 1e-6) / 3  # (..., T, F)
-    T = power.shape[-2]
-    floor = np.partition(level, T // 5, axis=-2)[..., T // 5, :]  # (..., F)
-    floor = np.broadcast_to(floor[..., None, :], level.shape)
-    return np.concatenate([level, floor], axis=-1).astype(np.float32)
+    power = power / np.maximum(mean, 1e-30)
+    level = np.log10(power + 1e-6) / 3  # (..., T, F)
+    bins_first = power.swapaxes(-1, -2)  # (..., F, T)
+    noise = dsp.noise_power(bins_first, frame_rate=SAMPLE_RATE / HOP_LENGTH)
+    gain = dsp.wiener_decision_directed(bins_first, noise)  # xi / (1 + xi)
+    gain = np.clip(gain, 1e-4, 1 - 1e-4).swapaxes(-1, -2)
+    log_xi = np.log(gain / (1 - gain)) / 4
+    return np.concatenate([level, log_xi], axis=-1).astype(np.float32)
 
 
 def phase_sensitive(mask, X, S, softening=1e-3):
@@ -107,6 +110,10 @@ def phase_sensitive(mask, X, S, softening=1e-3):
 class SpeechEnhancer(Layer):
     """Transformer that gives a mask for noisy speech: features (B, T, 2F) -> mask (B, T, F).
 
+        mask = sigmoid( slope ln(xi) + output(encoder(input(x))) )
+
+    With slope = 1 and output = 0, as it begins, mask = xi / (1 + xi): the Wiener filter.
+
     Parameters
     ----------
     d_model : D, width of the Transformer
@@ -131,7 +138,8 @@ class SpeechEnhancer(Layer):
             d_model, n_heads, n_layers, d_ff, dropout, norm_first=True, rotary=True, rng=rng
         )
         self.output = Linear(d_model, N_BINS, rng=rng)
-        self.slope = Parameter(np.full(N_BINS, 10.0, np.float32))
+        self.output.W.value[...] = self.output.b.value[...] = 0
+        self.slope = Parameter(np.ones(N_BINS, np.float32))
 
     @classmethod
     def from_checkpoint(cls, checkpoint):
@@ -160,18 +168,18 @@ class SpeechEnhancer(Layer):
 
     def forward(self, x, weights=None):
         """`weights`, if it is a list, gets each block's attention weights (B, h, T, T) appended."""
-        level = x[..., :N_BINS]
-        threshold = self.output.forward(self.encoder.forward(self.input.forward(x), None, weights))
-        mask = sigmoid(self.slope.value * level + threshold)
-        self.save_for_backward(level, mask)
+        log_xi = 4 * x[..., N_BINS:]
+        change = self.output.forward(self.encoder.forward(self.input.forward(x), weights=weights))
+        mask = sigmoid(self.slope.value * log_xi + change)
+        self.save_for_backward(log_xi, mask)
         return mask
 
     def backward(self, dmask):  # (B, T, F) -> (B, T, 2F)
-        level, mask = self.pop_saved()
+        log_xi, mask = self.pop_saved()
         dlogits = dmask * mask * (1 - mask)
-        self.slope.grad += (dlogits * level).sum(axis=(0, 1))
+        self.slope.grad += (dlogits * log_xi).sum(axis=(0, 1))
         dx = self.input.backward(self.encoder.backward(self.output.backward(dlogits)))
-        dx[..., :N_BINS] += dlogits * self.slope.value
+        dx[..., N_BINS:] += 4 * self.slope.value * dlogits  # x is used twice
         return dx
 
     # From sound to sound ---------------------------------------------------------------------
