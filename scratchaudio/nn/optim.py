@@ -199,12 +199,14 @@ class Adam(Optimizer):
         g *= 1 - beta2
         v += g
 
-        # In place: new memory for each operation would cost more than the arithmetic.
+        # In place: new memory for each operation would cost more than the arithmetic. For the same
+        # reason the corrections go into the two numbers: with c = sqrt(1 - beta2^t),
+        # m_hat / (sqrt(v_hat) + eps) = c / (1 - beta1^t) * m / (sqrt(v) + c eps).
+        c = math.sqrt(1 - beta2**self.t)
         denominator = np.sqrt(v, out=g)
-        denominator /= math.sqrt(1 - beta2**self.t)  # sqrt(v_hat)
-        denominator += self.eps
+        denominator += c * self.eps
         step = np.divide(m, denominator, out=denominator)
-        step *= self.lr / (1 - beta1**self.t)
+        step *= self.lr * c / (1 - beta1**self.t)
         return step
 
 

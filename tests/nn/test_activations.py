@@ -177,3 +177,8 @@ def test_limits():
 def test_negative_slope_is_checked(slope):
     with pytest.raises(ConfigError, match=r"negative_slope must lie in 0\.\.1 .*got"):
         nn.LeakyReLU(slope)
+
+
+def test_gelu_layer_is_the_function():
+    x = np.random.default_rng(0).standard_normal((3, 5))
+    np.testing.assert_array_equal(nn.GELU().forward(x), nn.gelu(x))

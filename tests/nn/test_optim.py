@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchaudio.errors import ConfigError, ShapeError
-from scratchaudio.nn import SGD, Adam, AdamW, Linear, Optimizer, Parameter, clip_grad_norm
+from scratchaudio.nn import SGD, Adam, AdamW, Linear, Optimizer, Parameter, clip_grad_norm, optim
 
 seeds = st.integers(0, 2**32 - 1)
 SHAPES = [(2, 3), (5,), ()]
@@ -286,3 +286,20 @@ def test_clip_names_the_gradient_that_is_not_finite(bad):
         clip_grad_norm(parameters, 1.0)
     with pytest.raises(ConfigError, match="max_norm must be positive, got 0"):
         clip_grad_norm(parameters, 0)
+
+
+@pytest.mark.parametrize(("kind", "settings", "by_hand"), CASES)
+def test_blocks_of_any_size_give_the_same(kind, settings, by_hand, monkeypatch):
+    """More numbers than a block holds, in parameters whose borders are not those of blocks."""
+    results = []
+    for block in (5, 7, 2**15):
+        monkeypatch.setattr(optim, "BLOCK", block)
+        rng = np.random.default_rng(0)
+        parameters = [Parameter(rng.standard_normal(shape)) for shape in [(3, 4), (11,), (2, 3)]]
+        optimizer = kind(parameters, **settings)
+        for _ in range(4):
+            set_gradients(parameters, rng)
+            optimizer.step()
+        results.append(np.concatenate([parameter.value.ravel() for parameter in parameters]))
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=1e-13)
