@@ -144,6 +144,7 @@ def test_a_mask_for_each_source_gives_an_estimate_for_each():
     for s in range(4):
         np.testing.assert_array_equal(estimates[s], dsp.apply_mask(X, masks[s]))
     np.testing.assert_array_equal(dsp.apply_mask(X, masks > 0.5), X * (masks > 0.5))
+    assert dsp.apply_mask(X.astype(np.complex64), masks).dtype == np.complex64
 
 
 # The ladder of a table ------------------------------------------------------------------------
