@@ -66,7 +66,7 @@ class SpectrogramTransformer(Layer):
         positions=False,
         rng=None,
     ):
-        require_positive_integer("n_bins", n_bins)
+        _require_sizes(n_bins, d_model, d_ff)
         rng = np.random.default_rng(rng)
         self.mask, self.positions = mask, positions
         self.input = Linear(n_bins, d_model, rng=rng)
@@ -113,7 +113,7 @@ class SpectrogramSeq2Seq(Layer):
         mask=False,
         rng=None,
     ):
-        require_positive_integer("n_bins", n_bins)
+        _require_sizes(n_bins, d_model, d_ff)
         rng = np.random.default_rng(rng)
         self.mask = mask
         self.input = Linear(n_bins, d_model, rng=rng)
@@ -121,7 +121,8 @@ class SpectrogramSeq2Seq(Layer):
         self.transformer = Transformer(d_model, n_heads, n_layers, d_ff, dropout, rng=rng)
         self.output = Linear(d_model, n_bins, rng=rng)
 
-    def forward(self, noisy, clean):
+    def forward(self, noisy, clean, weights=None):
+        """`weights`, if it is a list, gets each block's cross-attention (B, h, T, T) appended."""
         _require_magnitudes("noisy", noisy, self.input)
         if clean.shape != noisy.shape:
             raise ShapeError(
@@ -130,7 +131,10 @@ class SpectrogramSeq2Seq(Layer):
         before = np.concatenate([np.zeros_like(clean[:, :1]), clean[:, :-1]], axis=1)  # (B, T, F)
         source, target = self.input.forward(noisy), self.previous.forward(before)  # (B, T, D)
         where = sinusoidal_positions(*source.shape[1:], source.dtype)
-        z = self.output.forward(self.transformer.forward(source + where, target + where))
+        # The two halves of `Transformer.forward`, which would not hand out the weights.
+        memory = self.transformer.encoder.forward(source + where)
+        decoded = self.transformer.decoder.forward(target + where, memory, weights=weights)
+        z = self.output.forward(decoded)  # (B, T, F)
         keep = sigmoid(z) if self.mask else None
         self.save_for_backward(noisy, keep)
         return keep * noisy if self.mask else z
@@ -146,8 +150,9 @@ class SpectrogramSeq2Seq(Layer):
     def generate(self, noisy):
         """Write the clean magnitudes frame by frame, each after those before: (B, T, F) -> same.
 
-        Keys and values of past frames are cached, so that a frame costs the same early and late.
-        The network is switched to evaluation.
+        Keys and values of past frames are cached: a frame then costs one step through the decoder,
+        not all the steps before it again. What a mapping makes negative counts as 0. The network is
+        switched to evaluation.
         """
         _require_magnitudes("noisy", noisy, self.input)
         self.eval()
@@ -162,6 +167,12 @@ class SpectrogramSeq2Seq(Layer):
             frame = sigmoid(z) * noisy[:, t : t + 1] if self.mask else np.maximum(z, 0)
             clean[:, t : t + 1] = frame
         return clean
+
+
+def _require_sizes(n_bins, d_model, d_ff):
+    """Raise under the names known here, where a projection would speak of its n_in and n_out."""
+    for name, value in (("n_bins", n_bins), ("d_model", d_model), ("d_ff", d_ff)):
+        require_positive_integer(name, value)
 
 
 def _require_magnitudes(name, x, projection):
