@@ -12,6 +12,8 @@ import pytest
 
 import scratchaudio
 from scratchaudio import nn
+from scratchaudio.models.enhancer import N_BINS, SpeechEnhancer
+from scratchaudio.models.spectrogram_transformer import SpectrogramSeq2Seq, SpectrogramTransformer
 from scratchaudio.models.vad import VoiceActivityDetector
 from scratchaudio.nn.gradcheck import fourth_order_difference
 from scratchaudio.nn.recurrent import Recurrent
@@ -34,6 +36,15 @@ def with_still_noise(layer):
     """The layer, with dropout masks that are the same at every call, but another in each place."""
     for place, dropout in enumerate(each(layer, nn.Dropout)):
         dropout.rng = RepeatingGenerator(place)
+    return layer
+
+
+def smooth(layer):
+    """The layer with Tanh for each ReLU: among so many units one is always near its kink."""
+    for sequence in each(layer, nn.Sequential):
+        sequence.layers = [
+            nn.Tanh() if isinstance(part, nn.ReLU) else part for part in sequence.layers
+        ]
     return layer
 
 
@@ -167,6 +178,20 @@ LAYERS = {
         MEMORY,
         STEPS,
         keywords={"source_mask": MEMORY_PADDING, "target_mask": CAUSAL["keywords"]["mask"]},
+    ),
+    "SpectrogramTransformer": transformer(
+        lambda rng: smooth(SpectrogramTransformer(7, 6, 3, 1, 8, 0.3, mask=True, rng=rng)),
+        (5, 4, 7),
+    ),
+    "SpectrogramSeq2Seq": transformer(
+        lambda rng: smooth(SpectrogramSeq2Seq(7, 6, 3, 1, 8, 0.3, mask=True, rng=rng)),
+        (5, 4, 7),
+        (5, 4, 7),
+    ),
+    "SpeechEnhancer": transformer(
+        lambda rng: smooth(SpeechEnhancer(4, 2, 1, 5, 0.3, rng=rng)),
+        (2, 3, 2 * N_BINS),
+        time_axis=None,
     ),
     "VoiceActivityDetector": (
         lambda rng: VoiceActivityDetector(n_hidden=2, n_layers=2, rng=rng),

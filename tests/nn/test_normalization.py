@@ -114,3 +114,14 @@ def test_errors():
         LayerNorm(3).forward(np.ones((2, 4), np.float32))
     with pytest.raises(ShapeError, match=r"got \(\)"):
         LayerNorm(1).forward(np.float32(1))
+
+
+def test_gradients_of_the_parameters_add_up():
+    layer, x, rng = drawn((3, 4, 5), 0)
+    dy = rng.standard_normal(x.shape)
+    once = []
+    for passes in (1, 2):
+        layer.forward(x)
+        layer.backward(dy)
+        once.append([parameter.grad / passes for parameter in layer.parameters()])
+    np.testing.assert_allclose(once[1], once[0], rtol=1e-13)
