@@ -59,7 +59,7 @@ PAIRINGS = 2  # times that each voice is used, each time with another noise
 GROUP = 8  # recordings whose voices and noises are paired
 SNR_RANGE = (-6, 24)  # dB
 MAX_NORM = 5.0
-VALIDATION_NOISES = ("birds", "traffic")  # never trained on, nor are the test's
+VALIDATION_NOISES = ("alarm", "traffic")  # never trained on, nor are the test's
 VALIDATION_SNRS = (0, 5, 10)  # dB
 SEED = 0
 
