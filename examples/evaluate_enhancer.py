@@ -190,7 +190,7 @@ def add_sounds(page, kind, sounds):
     )
     drawn = ("noisy", "Wiener filter", "Transformer", "clean")
     S_db = {name: dsp.amplitude_to_db(abs(spectra(sounds[name][:n])), ref=10) for name in drawn}
-    figure = plot.spectrograms(S_db, SAMPLE_RATE, HOP_LENGTH)
+    figure, _ = plot.spectrograms(S_db, SAMPLE_RATE, HOP_LENGTH)
     show(page, figure, "The same in pictures.", f"Spectrograms of a voice in {kind}: {drawn}.")
 
 
@@ -228,7 +228,7 @@ def add_attention(page, model, x):
         "consult; a diagonal looks at neighbours."
     )
     for block in (0, len(weights) - 1):
-        figure = plot.attention(
+        figure, _ = plot.attention(
             weights[block][0], dsp.amplitude_to_db(abs(X)), SAMPLE_RATE, HOP_LENGTH
         )
         caption = f"Attention of block {block + 1} of {len(weights)}, head by head."

@@ -116,8 +116,8 @@ def pieces(x, rng):
     return np.ascontiguousarray(X.swapaxes(1, 2))
 
 
-def batches(scenes, rng):
-    """Pair voices and noises of a few scenes at random, several times; yield them mixed.
+def batches(scenes, group, rng):
+    """Pair voices and noises of `group` scenes at random, several times; yield them mixed.
 
     The STFT is linear, so the mixing is done there: X = S + gain noise. Yields
     ((features,), (X (B, T, F), S (B, T, F))).
@@ -127,7 +127,7 @@ def batches(scenes, rng):
         n = min(len(voice), len(noise))
         voices.append(voice[:n])
         noises.append(noise[:n])
-        if len(voices) == GROUP:
+        if len(voices) == group:
             yield from mixtures(np.concatenate(voices), np.concatenate(noises), rng)
             voices, noises = [], []
 
@@ -182,6 +182,7 @@ def train(
     optimizer = AdamW(model.parameters(), lr=lr)
     n_recordings = len(load_split("train", sounds))
     pairs = validation_set(load_split("validation", sounds))
+    group = min(GROUP, n_recordings)
     n_steps = epochs * max(1, int(n_recordings * 7 * PAIRINGS / BATCH_SIZE))
     n_warmup = min(WARMUP_STEPS, n_steps // 4)
     print(f"training on {n_recordings} recordings, each epoch in new noise and rooms", flush=True)
@@ -198,7 +199,7 @@ def train(
         history = fit(
             model,
             optimizer,
-            batches=lambda rng: batches(maker.examples(n_recordings, rng), rng),
+            batches=lambda rng: batches(maker.examples(n_recordings, rng), group, rng),
             loss_function=phase_sensitive,
             n_epochs=epochs,
             rng=rng,

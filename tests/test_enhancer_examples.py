@@ -1,0 +1,144 @@
+"""Training and evaluating the speech enhancer: what the scripts promise."""
+
+import csv
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scratchaudio import dsp
+from scratchaudio.checkpoint import save_checkpoint
+from scratchaudio.errors import CheckpointError
+from scratchaudio.io import save
+from scratchaudio.models import SpeechEnhancer, load_model
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SMALL = {"d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 12}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module
+
+
+@pytest.fixture
+def voices(tmp_path):
+    """A folder of short "voices": harmonic tones on and off, 13 s each, two for each split."""
+    rng = np.random.default_rng(0)
+    time = np.arange(13 * 16000) / 16000
+    on = (time % 1) < 0.6
+    for split in ("train", "validation", "test"):
+        (tmp_path / split).mkdir()
+        for k in range(2):
+            pitch = rng.uniform(100, 250)
+            x = on * sum(np.sin(2 * np.pi * pitch * h * time) / h for h in range(1, 20))
+            save(tmp_path / split / f"{k}.flac", 0.1 * x, 16000)
+            lines = [f"{s},{s + 0.6}" for s in range(13)]
+            (tmp_path / split / f"{k}.csv").write_text("\n".join(["start,end", *lines]) + "\n")
+    return tmp_path
+
+
+def test_no_noise_serves_two_purposes(script):
+    train, data = script("train_enhancer"), script("voice_data")
+    assert not set(train.KINDS) & set(train.VALIDATION_NOISES)
+    assert not set(data.TEST_NOISES) & (set(train.KINDS) | set(train.VALIDATION_NOISES))
+    assert len(train.KINDS) >= 10
+
+
+def test_a_scene_is_drawn_from_its_seed_alone(script, voices):
+    train = script("train_enhancer")
+    train.prepare(voices)
+    first, second, other = (train.make_scene(0, seed) for seed in (5, 5, 6))
+    for one, again in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, again)
+        assert one.dtype == np.complex64
+        assert one.shape[1:] == (train.WINDOW, train.N_FFT // 2 + 1)
+    assert first[0].shape != other[0].shape or not np.array_equal(first[0], other[0])
+
+
+def test_mixtures_hold_the_speech_at_levels_within_the_range(script):
+    train = script("train_enhancer")
+    rng = np.random.default_rng(1)
+    shape = (12, 9, 5)
+    speech, noise = (
+        (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
+        for _ in range(2)
+    )
+    snrs, seen = [], set()
+    for (x,), (X, S) in train.mixtures(speech, noise, rng):
+        assert x.shape == (train.BATCH_SIZE, 9, 10)
+        for mixed, voice in zip(X, S, strict=True):
+            match = [k for k in range(12) if np.array_equal(voice, speech[k])]
+            assert len(match) == 1, "the target is not the speech as it is"
+            seen.add(match[0])
+            gain = min((abs(mixed - voice) / abs(n) for n in noise), key=lambda ratio: ratio.std())
+            assert gain.std() < 1e-3 * gain.mean(), "the rest is not one noise with one gain"
+            snrs.append(-20 * np.log10(gain.mean()))
+    low, high = train.SNR_RANGE
+    assert len(seen) == 12
+    assert low - 0.1 < min(snrs) < low + 12 and high - 12 < max(snrs) < high + 0.1
+
+
+def test_training_improves_saves_and_refuses_to_overwrite(script, voices, tmp_path, monkeypatch):
+    train = script("train_enhancer")
+    for name, size in zip(("D_MODEL", "N_HEADS", "N_LAYERS", "D_FF"), (8, 2, 1, 12), strict=True):
+        monkeypatch.setattr(train, name, size)
+    monkeypatch.setattr(train, "BATCH_SIZE", 2)
+    checkpoint, weights = tmp_path / "run.npz", tmp_path / "weights.npz"
+    model, history = train.train(checkpoint, sounds=voices, epochs=2, weights=weights)
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert all(np.isfinite(record["improvement"]) for record in history)
+    x = np.random.default_rng(2).standard_normal(8000).astype(np.float32)
+    np.testing.assert_array_equal(load_model(weights).enhance(x, 16000), model.enhance(x, 16000))
+    with pytest.raises(CheckpointError, match="already there.*--resume"):
+        train.train(checkpoint, sounds=voices, epochs=2)
+
+
+def test_the_evaluation_writes_the_ladder(script, voices, tmp_path, monkeypatch, capsys):
+    evaluate = script("evaluate_enhancer")
+    monkeypatch.setattr(evaluate, "SECONDS", 4)
+    monkeypatch.setattr(evaluate, "SHOWN_VOICE", "1")
+    model = SpeechEnhancer(**SMALL, rng=0)
+    checkpoint = tmp_path / "model.npz"
+    save_checkpoint(checkpoint, model, settings=model.settings)
+    out = tmp_path / "page.html"
+    arguments = ["evaluate", "--checkpoint", checkpoint, "--sounds", voices, "--out", out]
+    monkeypatch.setattr("sys.argv", [str(argument) for argument in arguments])
+    evaluate.main()
+
+    printed = capsys.readouterr().out
+    with out.with_suffix(".csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 * 2 * 3 * 3  # methods, voices, noises, levels
+    means = {
+        method: np.mean([float(row["SI-SDR"]) for row in rows if row["method"] == method])
+        for method in {row["method"] for row in rows}
+    }
+    order = ["noisy", "Transformer", "oracle mask", "true magnitude, noisy phase"]
+    assert set(order) < set(means)
+    assert means["noisy"] < means["Transformer"] < means["oracle mask"], means
+    assert f"{means['Transformer']:.2f}" in printed
+    page = out.read_text()
+    for text in ("The ladder", "What it looks at", "Wiener filter", "In music noise"):
+        assert text in page
+    with pytest.raises(Exception, match="--overwrite"):
+        evaluate.main()
+
+
+def test_the_oracles_of_the_evaluation_know_the_truth(script):
+    evaluate = script("evaluate_enhancer")
+    rng = np.random.default_rng(3)
+    clean, noise = rng.standard_normal((2, 16000))
+    x = clean + noise
+    np.testing.assert_allclose(evaluate.oracle_mask(clean, clean), clean, atol=1e-6)
+    S = evaluate.spectra(clean)
+    Y = evaluate.spectra(evaluate.true_magnitude(clean, clean))
+    np.testing.assert_allclose(Y, S, atol=1e-6)
+    from scratchaudio.metrics import si_sdr
+
+    assert si_sdr(clean, evaluate.oracle_mask(clean, x)) > si_sdr(clean, x) + 3
+    assert np.isclose(
+        dsp.rms(y=clean).mean(), dsp.rms(y=evaluate.true_magnitude(clean, x)).mean(), rtol=0.3
+    )
