@@ -8,10 +8,11 @@ TEST := $(VENV)/.installed-test
 DEV := $(VENV)/.installed-dev
 PEERS := $(VENV)/.installed-peers
 
-.PHONY: demo test check format peers browser bench train-vad clean
+.PHONY: demo test check format peers browser bench train-vad train-enhancer clean
 
-demo: $(TEST) ## train on the bundled sounds for a minute, compare, write out/index.html
+demo: $(TEST) ## train on the bundled sounds, compare, write out/index.html and out/enhance_one_clip.html
 	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/enhance_one_clip.py --overwrite
 
 test: $(TEST) ## all tests that need nothing but the library
 	$(BIN)/python -m pytest -q --ignore=tests/peers --ignore=tests/browser
@@ -27,14 +28,17 @@ format: $(DEV)
 peers: $(PEERS) ## the same numbers as torch, librosa and scikit-learn
 	$(BIN)/python -m pytest -q tests/peers
 
-browser: $(TEST) ## open the page in headless Chromium (Debian: apt-get install chromium)
-	SCRATCHAUDIO_PAGE=out/index.html $(BIN)/python -m pytest -q tests/browser
+browser: $(TEST) ## open the pages in headless Chromium (Debian: apt-get install chromium)
+	SCRATCHAUDIO_PAGES=out/index.html:out/enhance_one_clip.html $(BIN)/python -m pytest -q tests/browser
 
 bench: $(PEERS) ## speed beside the peers, as ratios
 	$(BIN)/python benchmarks/run.py
 
-train-vad: $(TEST) ## make the shipped checkpoint again
+train-vad: $(TEST) ## make the shipped detector again
 	$(BIN)/python examples/train_vad.py --weights scratchaudio/models/pretrained/vad.npz
+
+train-enhancer: $(TEST) ## make the shipped enhancer again
+	$(BIN)/python examples/train_enhancer.py --weights scratchaudio/models/pretrained/enhancer.npz
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 MISSING = "The page tests need Chromium: install it with `sudo apt-get install chromium`."
 KEYS = {" ": 32, "Tab": 9, "Enter": 13, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}  # Windows
@@ -20,6 +21,12 @@ def find_chromium():
     """The path of the browser, or None."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None)
+
+
+def given_pages():
+    """Pages that the environment variable SCRATCHAUDIO_PAGES names, with : between (Windows: ;)."""
+    names = os.environ.get("SCRATCHAUDIO_PAGES", "")
+    return [Path(name) for name in names.split(os.pathsep) if name]
 
 
 class Chromium:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser.chromium import given_pages
 from matplotlib.figure import Figure
 
 from scratchaudio.report import Level, Report
@@ -385,3 +386,26 @@ def test_without_script_all_levels_stand_one_below_the_other(open_page, path):
     assert page.evaluate(f"[...{GROUP}.querySelectorAll('.level, .wave, .seek')].{shown}") == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
     page.screenshot(SCREENSHOTS / "levels-no-script.png")
+
+
+@pytest.mark.parametrize("path", given_pages(), ids=str)
+def test_the_slider_of_a_given_page_changes_what_plays(open_page, path):
+    page = open_page(path)
+    if not page.evaluate("document.querySelector('.levels') !== null"):
+        pytest.skip("this page has no slider")
+    sounds = "[...document.querySelectorAll('audio')]"
+    page.evaluate("document.querySelector('.levels .play').click()")
+    page.wait_for(f"{sounds}.some(audio => audio.currentTime > 0.5)")
+    heard = [page.evaluate(f"{sounds}.find(audio => !audio.paused).currentSrc")]
+    n_levels = page.evaluate(f"Number({SLIDER}.max) + 1")
+    assert n_levels >= 8
+    for level in (0, n_levels - 1):
+        slide(page, level)
+        page.wait_for(
+            f"{sounds}.filter(audio => !audio.paused).length === 1 && "
+            f"{sounds}.find(audio => !audio.paused).currentSrc !== {heard[-1]!r}"
+        )
+        assert page.evaluate(f"{sounds}.find(audio => !audio.paused).currentTime") > 0.5
+        heard.append(page.evaluate(f"{sounds}.find(audio => !audio.paused).currentSrc"))
+    assert len(set(heard)) == 3
+    assert page.problems() == []

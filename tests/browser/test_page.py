@@ -1,14 +1,14 @@
 """Open the page in a real browser: look, listen, press keys.
 
-The page is one made here and, when the environment variable SCRATCHAUDIO_PAGE names a file, that
-one too. Screenshots at phone and desktop width, light and dark, are left in out/screenshots.
+The page is one made here, and each of those that the variable SCRATCHAUDIO_PAGES names.
+Screenshots at phone and desktop width, light and dark, are left in out/screenshots.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser.chromium import given_pages
 from matplotlib.figure import Figure
 
 from scratchaudio.report import Report
@@ -81,14 +81,10 @@ def small(tmp_path_factory):
     return small_page(tmp_path_factory.mktemp("page") / "small.html")
 
 
-def given_page():
-    return [os.environ["SCRATCHAUDIO_PAGE"]] if os.environ.get("SCRATCHAUDIO_PAGE") else []
-
-
-@pytest.fixture(params=["small", *given_page()])
+@pytest.fixture(params=["small", *given_pages()], ids=str)
 def path(request, small):
-    path = small if request.param == "small" else Path(request.param)
-    assert path.is_file(), f"SCRATCHAUDIO_PAGE names {path}, which is missing: run `make demo`"
+    path = small if request.param == "small" else request.param
+    assert path.is_file(), f"SCRATCHAUDIO_PAGES names {path}, which is missing: run `make demo`"
     return path
 
 
