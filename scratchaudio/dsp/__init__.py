@@ -23,6 +23,7 @@ from scratchaudio.dsp.level import (
     rms,
     snr,
 )
+from scratchaudio.dsp.loudness import k_weighting, loudness
 from scratchaudio.dsp.masks import (
     apply_mask,
     ideal_binary_mask,
@@ -101,7 +102,9 @@ __all__ = [
     "is_cola",
     "is_nola",
     "istft",
+    "k_weighting",
     "kaiser",
+    "loudness",
     "mel_filterbank",
     "mel_frequencies",
     "mel_to_hz",

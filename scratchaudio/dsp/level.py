@@ -377,7 +377,7 @@ def snr(clean, noise, active=None):
 
     The speech is measured where it is active, the noise over its whole length: so the noise of a
     stated SNR is equally loud whether the speaker pauses much or little, and wherever its
-    loud moments happen to fall.
+    loud moments happen to fall. (How good an estimate is, over all samples: `metrics.snr`.)
 
     Parameters
     ----------
