@@ -14,11 +14,6 @@ never heard, what an encoder-decoder does when it must go on from its own mistak
 attention looks.
 """
 
-import os
-
-# With matrices this small, threads that wait for a busy core cost ten times what they can bring.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import argparse
 import math
 import sys

@@ -9,15 +9,18 @@ For each recording NAME you get, in the folder given:
 What you will hear: hiss, hum and traffic behind the voice softer or gone, in the pauses most of
 all. A voice that noise had covered sounds duller than a clean one, and music counts as noise: the
 model knows speech only. If it takes too much, `--mix 0.2` leaves a fifth of the recording in; to
-hear what was done before neural networks, use `--method wiener` or `--method subtraction`.
+hear what was done before neural networks, use `--method wiener` or `--method subtraction`, which
+clean each channel by itself (the network gives all channels one mask, so that every voice stays
+in its place between the loudspeakers).
 
 What you will see: the haze between the stripes of the voice goes dark from the first drawing to the
 second; the third is bright where sound was kept and dark where it was taken away.
 
 The recording is never held whole: chunks of half a minute are cleaned and joined without a seam, so
-an hour takes no more memory than a minute. WAV and FLAC keep their 16 or 24 bits or floats, other
-formats become a 16-bit .wav, since to compress what was compressed before costs quality. If the
-result reaches beyond full scale, which integers cannot hold, it becomes a .wav of 32-bit floats.
+an hour takes no more memory than a minute. Recordings of 16, 24 or 32 bits or floats keep them, as
+.wav or .flac; what has 8 bits, too few for the softer pauses, or was compressed with loss becomes a
+16-bit .wav. If the result reaches beyond full scale, which integers cannot hold, it becomes a .wav
+of 32-bit floats.
 """
 
 import argparse
@@ -143,8 +146,8 @@ def clean(path, header, model, mix, target, subtype, progress, overwrite):
 def storage(header):
     """Suffix and subtype of the result: those of the recording where they lose nothing."""
     if header.format == "FLAC":
-        return ".flac", header.subtype
-    lossless = header.subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+        return ".flac", header.subtype if header.subtype != "PCM_S8" else "PCM_16"
+    lossless = header.subtype in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
     return ".wav", header.subtype if lossless else "PCM_16"
 
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from voice_data import SOUNDS, TEST_NOISES, load_split, noisy
+from voice_data import SOUNDS, TEST_NOISES, beginning, load_split, noisy
 
 from scratchaudio import dsp, metrics, plot
 from scratchaudio.errors import ConfigError, ScratchAudioError
@@ -91,20 +91,23 @@ def evaluate(model, sounds=SOUNDS, seed=SEED):
     shown : {noise: {method: estimate}} of the voice that the page plays, with "clean"
     """
     rng = np.random.default_rng(seed)
-    recordings = load_split("test", sounds)
-    voices = [recording.samples for recording in recordings]
+    whole = load_split("test", sounds)
+    if len(whole) < 2:
+        raise ConfigError(f"{sounds} has {len(whole)} test voice; an interval needs two or more")
+    voices = [recording.samples for recording in whole]
+    recordings = [beginning(recording, SECONDS) for recording in whole]
+    names = [recording.name for recording in recordings]
+    shown_voice = SHOWN_VOICE if SHOWN_VOICE in names else names[0]
     methods, rows, shown = ladder(model), [], {}
     begin = time.monotonic()
     for index, recording in enumerate(recordings):
         for kind in TEST_NOISES:
             for snr_db in SNRS:
-                n = SECONDS * SAMPLE_RATE
-                x = noisy(recording, kind, snr_db, voices, rng)[:n]
-                clean = recording.samples[:n]
+                clean, x = recording.samples, noisy(recording, kind, snr_db, voices, rng)
                 sounds_of = {name: method(clean, x) for name, method in methods.items()}
                 for name, estimate in sounds_of.items():
                     rows.append((name, recording.name, kind, snr_db, *scores_of(clean, estimate)))
-                if recording.name == SHOWN_VOICE and snr_db == SHOWN_SNR:
+                if recording.name == shown_voice and snr_db == SHOWN_SNR:
                     shown[kind] = sounds_of | {"clean": clean}
         done = (index + 1) / len(recordings)
         left = (time.monotonic() - begin) * (1 - done) / done
@@ -185,7 +188,7 @@ def add_sounds(page, kind, sounds):
     page.players(
         {name: sounds[name][:n] for name in heard},
         SAMPLE_RATE,
-        f"`{SHOWN_VOICE}` in {kind} at {SHOWN_SNR} dB: listen to the pauses, then to the "
+        f"In {kind} at {SHOWN_SNR} dB: listen to the pauses, then to the "
         "consonants. What warbles is musical noise.",
     )
     drawn = ("noisy", "Wiener filter", "Transformer", "clean")
@@ -251,8 +254,9 @@ def main():
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--overwrite", action="store_true", help="replace the page")
     args = parser.parse_args()
-    if args.out.exists() and not args.overwrite:
-        raise ConfigError(f"{args.out} is already there; --overwrite replaces it")
+    for path in (args.out, args.out.with_suffix(".csv")):
+        if path.exists() and not args.overwrite:
+            raise ConfigError(f"{path} is already there; --overwrite replaces it")
     model = load_model(args.checkpoint) if args.checkpoint else load_pretrained("enhancer")
     rows, shown = evaluate(model, args.sounds, args.seed)
     print_table(rows, list(ladder(model)))

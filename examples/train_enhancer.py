@@ -51,8 +51,8 @@ D_MODEL = 128
 N_HEADS = 4
 N_LAYERS = 4
 D_FF = 512
-EPOCHS = 80
-LR = 1.5e-3  # at its highest, after WARMUP_STEPS; falls to LR / 100 along half a cosine
+EPOCHS = 60
+LR = 1.5e-3  # at its highest, after WARMUP_STEPS; then it falls along half a cosine
 WARMUP_STEPS = 200
 BATCH_SIZE = 8  # windows of 4 s
 PAIRINGS = 2  # times that each voice is used, each time with another noise
@@ -183,6 +183,8 @@ def train(
     n_recordings = len(load_split("train", sounds))
     pairs = validation_set(load_split("validation", sounds))
     group = min(GROUP, n_recordings)
+    # The most that an epoch has, seven windows of 4 s in each 30 s: training ends a little before
+    # the cosine does, at about LR / 20.
     n_steps = epochs * max(1, int(n_recordings * 7 * PAIRINGS / BATCH_SIZE))
     n_warmup = min(WARMUP_STEPS, n_steps // 4)
     print(f"training on {n_recordings} recordings, each epoch in new noise and rooms", flush=True)

@@ -49,6 +49,13 @@ class Recording:
         return sample_mask(self.segments, len(self.samples))
 
 
+def beginning(recording, seconds):
+    """The first seconds of a recording, with their truth."""
+    n = round(seconds * vad.SAMPLE_RATE)
+    segments = [(start, min(end, seconds)) for start, end in recording.segments if start < seconds]
+    return Recording(recording.name, recording.samples[:n], segments)
+
+
 def sample_mask(segments, n_samples):
     """[(start, end)] in seconds -> (n_samples,) bool."""
     active = np.zeros(n_samples, bool)

@@ -3,7 +3,7 @@
     from scratchaudio import dsp, nn, metrics, models
 
 `dsp` turns sound into numbers (STFT, mel, MFCC), `nn` holds the layers with their hand-derived
-backward passes, `models` builds detectors from both, `metrics` says how good they are.
+backward passes, `models` makes detectors and enhancers of both, `metrics` tells how good they are.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

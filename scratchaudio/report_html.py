@@ -8,6 +8,7 @@ and **bold**, `code` and [links](https://example.org) are what they look like.
 import base64
 import html
 import io
+import math
 import re
 
 import numpy as np
@@ -98,7 +99,7 @@ def table(rows, header, caption, best=None, digits=3, extra=""):
 def _table_rows(texts, header, best_texts):
     """The head and the body of a table of strings."""
     # Numbers stand below each other digit by digit only when they are aligned to the right.
-    number = re.compile(r"[-+\u2212]?\.?\d|\u2013$|$")
+    number = re.compile(r"[-+\u2212]?(\.?\d|\u221e)|\u2013$|$")
     css = [
         ' class="number"' if j > 0 and all(number.match(row[j]) for row in texts) else ""
         for j in range(len(header))
@@ -122,6 +123,8 @@ def _cell_text(cell, digits):
     if cell is None or cell != cell:
         return "\u2013"
     if isinstance(cell, float | np.floating):
+        if math.isinf(cell):
+            return "\u221e" if cell > 0 else "\u2212\u221e"
         return f"{cell:.{digits}f}".replace("-", "\u2212")
     return str(cell).replace("-", "\u2212")
 

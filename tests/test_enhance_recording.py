@@ -81,7 +81,7 @@ def files(folder):
         ("x.wav", 8000, 1, 800, "PCM_16", "x.wav PCM_16"),  # 0.1 s
         ("x.wav", 8000, 1, 1, "PCM_16", "x.wav PCM_16"),
         ("x.wav", 1000, 1, 4567, "PCM_24", "x.wav PCM_24"),
-        ("x.WAV", 22050, 2, 30_011, "PCM_U8", "x.wav PCM_U8"),
+        ("x.WAV", 22050, 2, 30_011, "PCM_U8", "x.wav PCM_16"),
         ("x.wav", 44100, 2, 50_000, "PCM_32", "x.wav PCM_32"),
         ("x.wav", 48000, 6, 30_000, "FLOAT", "x.wav FLOAT"),
         ("x.wav", 96000, 2, 96_001, "PCM_24", "x.wav PCM_24"),
@@ -89,7 +89,7 @@ def files(folder):
         ("x.wav", 16000, 1, 16_000, "ULAW", "x.wav PCM_16"),
         ("x.flac", 44100, 2, 50_000, "PCM_16", "x.flac PCM_16"),
         ("x.y.flac", 16000, 5, 5000, "PCM_24", "x.y.flac PCM_24"),
-        ("x.flac", 16000, 1, 5000, "PCM_S8", "x.flac PCM_S8"),
+        ("x.flac", 16000, 1, 5000, "PCM_S8", "x.flac PCM_16"),
         ("x.aiff", 16000, 2, 5000, "PCM_24", "x.wav PCM_24"),
         ("x.mp3", 44100, 2, 60_000, "MPEG_LAYER_III", "x.wav PCM_16"),
         ("x.ogg", 32000, 1, 60_001, "VORBIS", "x.wav PCM_16"),
@@ -356,7 +356,8 @@ def test_a_picture_that_fails_leaves_no_sound_either(script, monkeypatch, tmp_pa
 
 
 STAND_IN = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 sys.path.insert(0, {examples!r})
 import enhance_recording
 
@@ -388,7 +389,7 @@ def run_script(act="pass", after="pass", arguments=()):
 def test_ctrl_c_stops_it_and_leaves_nothing(tmp_path):
     save(tmp_path / "x.wav", np.zeros(100_000), 1000)
     out = tmp_path / "out"
-    process = run_script("time.sleep(0.2)", arguments=[tmp_path / "x.wav", "--out", out])
+    process = run_script("time.sleep(60)", arguments=[tmp_path / "x.wav", "--out", out])
     deadline = time.monotonic() + 20
     while not (out.is_dir() and files(out)) and time.monotonic() < deadline:
         time.sleep(0.01)

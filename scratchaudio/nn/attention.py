@@ -18,7 +18,7 @@ A *mask* is True where a step may look, in the polarity of our losses and of tor
 `scaled_dot_product_attention` (torch's `MultiheadAttention` has it the other way round):
 
     causal_mask(T)               step t may look at 0 ... t       (T, T)
-    padding_mask(lengths, T)     at the valid steps only          (B, 1, T)
+    padding_mask(lengths, T)     at the valid steps only          (B, 1, T), not (B, T)
 
 Both together: `causal_mask(T) & padding_mask(lengths, T)`. A step that may look nowhere gets zeros.
 
@@ -102,7 +102,8 @@ def attend(A, v, mask=None):
     """Weighted mean of values, A v: (..., T, S) and (..., S, d) -> (..., T, d).
 
     0 times NaN is NaN, but a step that is masked is not there at all: what it holds, be it NaN or
-    infinity, stays invisible. (A step that is seen spreads its NaN to all who may see it.)
+    infinity, stays invisible. (A step that is seen spreads its NaN to all who may see it, and in
+    training padding must be finite too: there its 0 times NaN reaches the weights' gradients.)
     """
     if mask is None or np.isfinite(v).all():
         return A @ v
@@ -227,7 +228,9 @@ class MultiHeadAttention(Layer):
         dy = self._split(self.output.backward(dy))  # (B, h, T, d)
         dv = A_kept.swapaxes(-1, -2) @ dy
         dS = self.dropout.backward(dy @ v.swapaxes(-1, -2))  # (B, h, T, S), so far dA
-        dS -= (dy * y).sum(axis=-1, keepdims=True)  # = sum_s dA A, from T d instead of T S products
+        # sum_s dA A = dy . y, with dropout too, which scales dA and A_kept alike; and T d products
+        # are fewer than T S.
+        dS -= (dy * y).sum(axis=-1, keepdims=True)
         dS *= A
         dq = dS @ k * scale
         dk = dS.swapaxes(-1, -2) @ (q * scale)
@@ -306,7 +309,7 @@ class MultiHeadAttention(Layer):
 
 
 class Cache:
-    """Keys and values of the steps so far, with room for more: doubling it when it is full.
+    """Key-value cache: keys and values of the steps so far, and room for more, doubled when full.
 
     Growing by a copy at each step would make T steps cost T^2 copies; doubling costs at most two
     of each.

@@ -33,6 +33,7 @@ class Dropout(Layer):
         if not 0 <= p < 1:
             raise ConfigError(f"p must lie in 0..1 (1 excluded), got {p}")
         self.p = p
+        self._threshold = min(round(65536 * p), 65535)  # of 16 random bits
         self.rng = np.random.default_rng(rng)
 
     def forward(self, x):
@@ -42,7 +43,7 @@ class Dropout(Layer):
         # 16 random bits are enough to compare with p, and drawn in half the time of a float32. What
         # backward needs is kept as bools: a mask of floats takes more than twice the time of these
         # lines, most of it for memory that is new at every step.
-        kept = self.rng.integers(0, 65536, x.shape, np.uint16) >= round(65536 * self.p)
+        kept = self.rng.integers(0, 65536, x.shape, np.uint16) >= self._threshold
         self.save_for_backward(kept)
         return self._scaled(x * kept)
 
@@ -51,6 +52,6 @@ class Dropout(Layer):
         return dy if kept is None else self._scaled(dy * kept)
 
     def _scaled(self, x):
-        """Divide by 1 - p, in place."""
-        x *= 1 / (1 - self.p)
+        """Divide by 1 - p, in place; by the p that is drawn, not the one asked for."""
+        x *= 65536 / (65536 - self._threshold)
         return x

@@ -60,11 +60,12 @@ class Optimizer:
         self.t += 1
         self.lr = float(self.lr)  # an np.float64 rounds otherwise than the one loaded later
         update = self._gather("grad")  # (P,) g now; block by block it turns into the update
-        theta = self._gather("value") if self.weight_decay else update
+        theta = self._gather("value") if self.weight_decay else None
         moments = [getattr(self, name) for name in self.moments]
         for start in range(0, update.size, BLOCK):
             block = slice(start, start + BLOCK)
-            update[block] = self.update(update[block], theta[block], *(m[block] for m in moments))
+            decayed = None if theta is None else theta[block]
+            update[block] = self.update(update[block], decayed, *(m[block] for m in moments))
         end = 0
         for parameter in self.parameters:
             start, end = end, end + parameter.value.size
@@ -73,7 +74,7 @@ class Optimizer:
     def update(self, g, theta, *moments):
         """Return what is subtracted from theta, (n,); moments change in place, as `g` may.
 
-        `theta` is only there with weight decay.
+        `theta` is None without weight decay.
         """
         raise NotImplementedError(f"{type(self).__name__} has no update yet")
 

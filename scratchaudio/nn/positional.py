@@ -93,6 +93,8 @@ def rotate(x, angles):
             f"x must be (..., T, D) and angles (T, D / 2) with an even D, "
             f"got x {x.shape} and angles {np.shape(angles)}"
         )
+    if not np.issubdtype(x.dtype, np.inexact):
+        raise ShapeError(f"x must be floating-point numbers, got dtype {x.dtype}")
     cos, sin = (f(angles).astype(x.real.dtype) for f in (np.cos, np.sin))  # (T, D / 2)
     first, second = x[..., :half], x[..., half:]
     return np.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)

@@ -1,7 +1,7 @@
 """The Transformer: blocks of attention and feed-forward layers, around which the input flows on.
 
-A block reads from the stream x what it needs and adds what it found, so that gradients reach the
-first block as directly as the last:
+A block reads from the stream x what it needs and adds what it found (residual connections), so
+that gradients reach the first block as directly as the last:
 
     x -> x + attention(x) -> x + feed_forward(x)
 
@@ -144,7 +144,7 @@ class DecoderBlock(Layer):
         self.norm3 = LayerNorm(d_model)
 
     def forward(self, x, memory, mask=None, memory_mask=None, weights=None):
-        """`mask` defaults to causal; `weights` gets those of the cross-attention appended."""
+        """`mask` replaces the causal one; `weights` gets the cross-attention's appended."""
         mask = causal_mask(x.shape[1]) if mask is None else mask
         look = {"mask": memory_mask, "weights": weights}
         if self.norm_first:
@@ -300,6 +300,9 @@ class Transformer(Layer):
     are predicted in one pass. In use, `decoder.start(encoder.forward(source))` and then
     `decoder.decode` make one step after the other.
 
+    torch's `nn.Transformer` ends both stacks with one more norm; ours only with `norm_first`: the
+    paper has none.
+
     Parameters
     ----------
     As for `TransformerEncoder`; n_layers blocks on each side
@@ -323,7 +326,10 @@ class Transformer(Layer):
         self.decoder = TransformerDecoder(*sizes)
 
     def forward(self, source, target, source_mask=None, target_mask=None):
-        """`source_mask` hides source steps from both sides; `target_mask` defaults to causal."""
+        """`source_mask` hides source steps from both sides: (B, 1, S), as `padding_mask` makes it.
+
+        `target_mask` replaces the causal one: `causal_mask(T) & padding_mask(lengths, T)`.
+        """
         memory = self.encoder.forward(source, source_mask)
         return self.decoder.forward(target, memory, target_mask, source_mask)
 

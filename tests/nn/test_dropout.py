@@ -22,6 +22,7 @@ def test_each_entry_is_0_or_scaled_by_one_over_one_minus_p(shape, p, seed):
     layer = Dropout(p, rng)
     y = layer.forward(x)
     dx = layer.backward(dy)
+    p = round(65536 * p) / 65536  # 16 random bits know no finer shares
     for index in np.ndindex(shape):
         if y[index] == 0:
             assert dx[index] == 0, "backward passes what forward dropped"
@@ -44,6 +45,13 @@ def test_the_share_dropped_is_p_within_binomial_bounds(p, dtype):
     # Neighbours are dropped independently: both with probability p^2.
     both = (dropped[:, 1:] & dropped[:, :-1]).mean()
     assert abs(both - p * p) <= 6 * math.sqrt(p * p * (1 - p * p) / y.size)
+
+
+@pytest.mark.parametrize("p", [0.999, 1 - 2**-20])
+def test_a_share_near_1_keeps_the_expectation(p):
+    y = Dropout(p, rng=1).forward(np.ones(2**22))
+    assert y.any()
+    assert abs(y.mean() - 1) <= 6 * y.max() ** 0.5 / 2**11
 
 
 def test_expectation_stays():
