@@ -346,11 +346,16 @@ def add_opening(page, mixture, scores, noise_level, epochs):
         f"from both the magnitudes of the STFT: {T} frames of {F} bins. A Transformer reads the "
         f"noisy ones and is told the clean ones, {epochs} times over. With the noisy phase, "
         "its output becomes sound again. SI-SDR, the energy of the voice over that of all else, "
-        f"goes from {scores['noisy'][SI_SDR]:.1f} dB to **{scores[MASK][SI_SDR]:.1f} dB** with a "
-        f"mask, and to {scores[MAPPING][SI_SDR]:.1f} dB with a direct mapping. That shows "
+        f"goes from {decibels(scores['noisy'][SI_SDR])} to **{scores[MASK][SI_SDR]:.1f} dB** with "
+        f"a mask, and to {scores[MAPPING][SI_SDR]:.1f} dB with a direct mapping. That shows "
         "that forward, backward and Adam work together. It does not show that anything about "
         "speech was understood."
     )
+
+
+def decibels(value):
+    """Write decibels as text; without noise, the noisy clip is perfect."""
+    return "infinitely many dB" if math.isinf(value) else f"{value:.1f} dB"
 
 
 def add_ladder(page, scores, caption):

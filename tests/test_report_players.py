@@ -332,7 +332,7 @@ def test_scores_are_tables_with_dashes_for_what_was_not_measured():
     rows = ["Noisy", "Short", "Clean"]
     assert [e["text"] for e in outline.all("th") if e["scope"] == "row"] == 4 * rows
     texts = [e["text"] for e in outline.all("td")]
-    assert texts[:6] == ["5.0", "0.9", "\u2013", "\u2013", "inf", "\u2013"]
+    assert texts[:6] == ["5.0", "0.9", "\u2013", "\u2013", "\u221e", "\u2013"]
     assert texts[6:12] == ["\u2013", "0.5", "\u22123.0", "\u2013", "\u2013", "\u2013"]
     assert [e["text"] for e in outline.all("strong")] == ["5.0", "\u22123.0", "3.0", "2.0"]
 

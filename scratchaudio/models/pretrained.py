@@ -8,7 +8,7 @@ from scratchaudio.models.enhancer import SpeechEnhancer
 from scratchaudio.models.vad import VoiceActivityDetector
 
 FOLDER = Path(__file__).parent / "pretrained"
-PRETRAINED = ("vad",)  # the files of FOLDER that ship with the package
+PRETRAINED = ("enhancer", "vad")  # the files of FOLDER that ship with the package
 CLASSES = {
     model_class.__name__: model_class for model_class in (SpeechEnhancer, VoiceActivityDetector)
 }
@@ -34,7 +34,9 @@ def load_model(path):
 
 
 def load_pretrained(name):
-    """Load a model that ships with the package: "vad", the voice activity detector.
+    """Load a model that ships with the package.
+
+    "vad" is the voice activity detector, "enhancer" takes the noise off speech.
 
     Examples
     --------

@@ -92,6 +92,9 @@ def attention_weights(q, k, mask=None):
         largest[largest == -np.inf] = 0  # a row that sees nothing: -inf - -inf would be NaN
     A -= largest
     np.exp(A, out=A)
+    # Trained attention is sharp: many weights fall below 1e-38, where float32 turns denormal and
+    # processors compute some hundred times more slowly. No sum notices what is below 1e-20.
+    A *= A > 1e-20
     total = A.sum(axis=-1, keepdims=True)
     total[total == 0] = 1
     A *= 1 / total

@@ -515,3 +515,13 @@ def test_decoding_is_for_evaluation_and_for_one_batch():
             call(x[..., :3])
     with pytest.raises(ShapeError, match="memory of MultiHeadAttention"):
         layer.remember(x[..., :3])
+
+
+def test_sharp_attention_has_no_denormal_weights():
+    """They would make every later product a hundred times slower, and nobody would know why."""
+    q = np.linspace(-60, 60, 241, dtype=np.float32)[:, None]
+    A = attention_weights(q, q)
+    tiny = A[(A != 0) & (A < 1e-21)]
+    assert tiny.size == 0, f"{tiny.size} weights below 1e-21"
+    assert (A == 0).any() and (A == 0).mean() < 1
+    np.testing.assert_allclose(A.sum(axis=-1), 1, rtol=1e-5)
