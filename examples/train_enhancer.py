@@ -1,6 +1,6 @@
 """Train the speech enhancer: a Transformer learns which times and frequencies are voice.
 
-    python examples/train_enhancer.py                as the shipped checkpoint was, about an hour
+    python examples/train_enhancer.py                as the shipped checkpoint was, about three hours
     python examples/train_enhancer.py --epochs 5     a quick one
     python examples/train_enhancer.py --resume       go on after an interruption
 
@@ -51,12 +51,12 @@ D_MODEL = 128
 N_HEADS = 4
 N_LAYERS = 4
 D_FF = 512
-EPOCHS = 95
+EPOCHS = 150
 LR = 1.5e-3  # at its highest, after WARMUP_STEPS; then it falls along half a cosine
-WARMUP_STEPS = 200
+WARMUP_STEPS = 500
 BATCH_SIZE = 8  # windows of 4 s
-PAIRINGS = 2  # times that each voice is used, each time with another noise
-GROUP = 8  # recordings whose voices and noises are paired
+PASSES = 4  # over all recordings in an epoch, each time in new noise and rooms
+GROUP = 8  # recordings whose pieces are shuffled and share batches
 SNR_RANGE = (-6, 24)  # dB
 MAX_NORM = 5.0
 VALIDATION_NOISES = ("alarm", "traffic")  # never trained on, nor are the test's
@@ -64,10 +64,10 @@ VALIDATION_SNRS = (0, 5, 10)  # dB
 SEED = 0
 
 PIECE = (WINDOW - 1) * HOP_LENGTH  # samples whose STFT has WINDOW frames
-KINDS = tuple(kind for kind in TRAIN_NOISES if kind not in VALIDATION_NOISES)
+KINDS = (*(kind for kind in TRAIN_NOISES if kind not in VALIDATION_NOISES), "tones")
 
 
-# %% Scenes are made in a second process while the first one trains
+# %% Batches are made in a second process while the first one trains
 
 
 def prepare(sounds):
@@ -76,14 +76,20 @@ def prepare(sounds):
     recordings = load_split("train", sounds)
 
 
-def make_scene(index, seed):
-    """Draw one scene, in the second process: STFTs of a voice and of a noise, (P, T, F) each.
+def make_batches(indices, seed):
+    """Draw a scene of each of these recordings, and mix its voices and noises at random."""
+    rng = np.random.default_rng(seed)
+    voices, noises = zip(*(make_scene(index, rng) for index in indices), strict=True)
+    return list(mixtures(np.concatenate(voices), np.concatenate(noises), rng))
+
+
+def make_scene(index, rng):
+    """Draw one scene: STFTs of the pieces of a voice and of as many of a noise, (P, T, F) each.
 
     What makes an enhancer work on voices and noises it never heard is variety: another pace and
-    voice (played faster or slower), microphone, room, noise of one or two kinds, bandwidth. What it
-    shall keep is the voice as it sounds in the room.
+    voice (played faster or slower), microphone, room, noise of one to three kinds, bandwidth. What
+    it shall keep is the voice as it sounds in the room.
     """
-    rng = np.random.default_rng(seed)
     voices = [recording.samples for recording in recordings]
     x, active = recordings[index].samples, recordings[index].active
     if rng.random() < 0.7:
@@ -93,18 +99,27 @@ def make_scene(index, seed):
     if rng.random() < 0.6:
         x = coloured(x, 9, rng)
     if rng.random() < 0.4:
-        rt60, drr_db = rng.uniform(0.1, 0.6), rng.uniform(0, 12)
-        x = dsp.reverberate(x, dsp.room_impulse_response(rt60, SAMPLE_RATE, rng, drr_db=drr_db))
+        x = in_a_room(x, rng)
     noise = sum(
         background(len(x), voices, rng, KINDS) * dsp.db_to_amplitude(rng.uniform(-12, 0))
-        for _ in range(rng.choice([1, 2]))
+        for _ in range(rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2]))
     )
+    if rng.random() < 0.3:
+        noise = in_a_room(noise, rng)
     if rng.random() < 0.2:
         band = rng.uniform(60, 300), rng.uniform(3000, 7500)
         x, noise = (dsp.bandlimit(y, SAMPLE_RATE, *band) for y in (x, noise))
     x = x / dsp.active_level(x, active)
     noise = noise / np.sqrt(np.mean(np.square(noise)))
-    return pieces(x, rng), pieces(noise, rng)
+    S, N = pieces(x, rng), pieces(noise, rng)
+    n = min(len(S), len(N))
+    return S[:n], N[:n]
+
+
+def in_a_room(x, rng):
+    """Let a sound come from a place in a room."""
+    rt60, drr_db = rng.uniform(0.1, 0.6), rng.uniform(0, 12)
+    return dsp.reverberate(x, dsp.room_impulse_response(rt60, SAMPLE_RATE, rng, drr_db=drr_db))
 
 
 def pieces(x, rng):
@@ -116,26 +131,13 @@ def pieces(x, rng):
     return np.ascontiguousarray(X.swapaxes(1, 2))
 
 
-def batches(scenes, group, rng):
-    """Pair voices and noises of `group` scenes at random, several times; yield them mixed.
+def mixtures(S, noise, rng):
+    """Yield batches in which each voice (P, T, F) meets one of the noises (P, T, F).
 
     The STFT is linear, so the mixing is done there: X = S + gain noise. Yields
     ((features,), (X (B, T, F), S (B, T, F))).
     """
-    voices, noises = [], []
-    for voice, noise in scenes:
-        n = min(len(voice), len(noise))
-        voices.append(voice[:n])
-        noises.append(noise[:n])
-        if len(voices) == group:
-            yield from mixtures(np.concatenate(voices), np.concatenate(noises), rng)
-            voices, noises = [], []
-
-
-def mixtures(S, noise, rng):
-    """Yield batches of all voices (P, T, F), PAIRINGS times, each time in another noise."""
-    voice_of = np.concatenate([rng.permutation(len(S)) for _ in range(PAIRINGS)])
-    noise_of = np.concatenate([rng.permutation(len(S)) for _ in range(PAIRINGS)])
+    voice_of, noise_of = rng.permutation(len(S)), rng.permutation(len(S))
     for first in range(0, len(voice_of) - BATCH_SIZE + 1, BATCH_SIZE):
         batch = slice(first, first + BATCH_SIZE)
         snr_db = rng.uniform(*SNR_RANGE, (BATCH_SIZE, 1, 1)).astype(np.float32)
@@ -183,11 +185,23 @@ def train(
     n_recordings = len(load_split("train", sounds))
     pairs = validation_set(load_split("validation", sounds))
     group = min(GROUP, n_recordings)
+
+    n_groups = PASSES * n_recordings // group
+
+    def batches(rng):
+        order = np.concatenate([rng.permutation(n_recordings) for _ in range(PASSES)])
+        groups = order[: n_groups * group].reshape(n_groups, group)
+        for made in maker.examples(groups, rng):
+            yield from made
+
     # The most that an epoch has, seven windows of 4 s in each 30 s: training ends a little before
     # the cosine does, at about LR / 20.
-    n_steps = epochs * max(1, int(n_recordings * 7 * PAIRINGS / BATCH_SIZE))
+    n_steps = epochs * n_groups * max(1, group * 7 // BATCH_SIZE)
     n_warmup = min(WARMUP_STEPS, n_steps // 4)
-    print(f"training on {n_recordings} recordings, each epoch in new noise and rooms", flush=True)
+    print(
+        f"training on {n_recordings} recordings, {PASSES} times an epoch in new noise and rooms",
+        flush=True,
+    )
 
     def validate(model):
         gains = [
@@ -197,11 +211,11 @@ def train(
 
     for path in (checkpoint, weights or checkpoint):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with ExampleMaker(make_scene, prepare, sounds) as maker:
+    with ExampleMaker(make_batches, prepare, sounds, ahead=2) as maker:
         history = fit(
             model,
             optimizer,
-            batches=lambda rng: batches(maker.examples(n_recordings, rng), group, rng),
+            batches=batches,
             loss_function=phase_sensitive,
             n_epochs=epochs,
             rng=rng,

@@ -157,7 +157,9 @@ def train(
         history = fit(
             model,
             optimizer,
-            batches=lambda rng: batches(maker.examples(n_recordings, rng), batch_size, rng),
+            batches=lambda rng: batches(
+                maker.examples(rng.permutation(n_recordings), rng), batch_size, rng
+            ),
             loss_function=bce_with_logits,
             n_epochs=epochs,
             rng=rng,

@@ -51,7 +51,8 @@ def test_no_noise_serves_two_purposes(script):
 def test_a_scene_is_drawn_from_its_seed_alone(script, voices):
     train = script("train_enhancer")
     train.prepare(voices)
-    first, second, other = (train.make_scene(0, seed) for seed in (5, 5, 6))
+    first, second, other = (train.make_scene(0, np.random.default_rng(k)) for k in (5, 5, 6))
+    assert len(first[0]) == len(first[1]) > 0, "a piece of noise for each of the voice"
     for one, again in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, again)
         assert one.dtype == np.complex64
@@ -65,47 +66,54 @@ def test_voice_and_noise_of_a_scene_have_level_1(script, voices, monkeypatch):
     train.prepare(voices)
     monkeypatch.setattr(train, "pieces", lambda x, rng: x)
     for seed in range(4):
-        x, noise = train.make_scene(0, seed)
+        x, noise = train.make_scene(0, np.random.default_rng(seed))
         assert abs(np.sqrt(np.mean(x**2) / 0.6) - 1) < 0.1
         assert abs(np.sqrt(np.mean(noise**2)) - 1) < 1e-6
 
 
-def test_a_group_of_scenes_is_paired_at_once(script):
+def test_batches_of_a_group_come_from_all_of_its_recordings(script, voices, monkeypatch):
     train = script("train_enhancer")
-    scene = np.ones((4, 6, 5), np.complex64)
-    drawn = []
-
-    def scenes():
-        for k in range(6):
-            drawn.append(k)
-            yield scene, scene
-
-    steps = train.batches(scenes(), 3, np.random.default_rng(0))
-    next(steps)
-    assert len(drawn) == 3, "pairs are made of three scenes"
-    assert 1 + len(list(steps)) == 2 * (3 * 4 * train.PAIRINGS // train.BATCH_SIZE)
+    train.prepare(voices)
+    monkeypatch.setattr(train, "BATCH_SIZE", 2)
+    scenes = []
+    make_scene = train.make_scene
+    monkeypatch.setattr(train, "make_scene", lambda *a: scenes.append(make_scene(*a)) or scenes[-1])
+    made = train.make_batches([0, 1], seed=4)
+    assert len(made) == sum(len(S) for S, _ in scenes) // 2 > 1
+    for _, (X, S) in made:
+        assert X.shape == S.shape == (2, train.WINDOW, train.N_FFT // 2 + 1)
+    used = np.concatenate([S for _, (_, S) in made])
+    for S, _ in scenes:
+        assert any((piece == one).all() for piece in S for one in used), "a recording is left out"
+    again = train.make_batches([0, 1], seed=4)
+    for (_, (one, _)), (_, (other, _)) in zip(made, again, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_mixtures_hold_the_speech_at_levels_within_the_range(script):
     train = script("train_enhancer")
     rng = np.random.default_rng(1)
-    shape = (12, 9, 5)
+    n = 5 * train.BATCH_SIZE
+    shape = (n, 9, 5)
     speech, noise = (
         (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
         for _ in range(2)
     )
-    snrs, seen = [], set()
+    snrs, seen, seen_noises = [], set(), set()
     for (x,), (X, S) in train.mixtures(speech, noise, rng):
         assert x.shape == (train.BATCH_SIZE, 9, 10)
         for mixed, voice in zip(X, S, strict=True):
-            match = [k for k in range(12) if np.array_equal(voice, speech[k])]
+            match = [k for k in range(n) if np.array_equal(voice, speech[k])]
             assert len(match) == 1, "the target is not the speech as it is"
             seen.add(match[0])
-            gain = min((abs(mixed - voice) / abs(n) for n in noise), key=lambda ratio: ratio.std())
+            gains = [abs(mixed - voice) / abs(one) for one in noise]
+            k = int(np.argmin([gain.std() / gain.mean() for gain in gains]))
+            gain = gains[k]
+            seen_noises.add(k)
             assert gain.std() < 1e-3 * gain.mean(), "the rest is not one noise with one gain"
             snrs.append(-20 * np.log10(gain.mean()))
     low, high = train.SNR_RANGE
-    assert len(seen) == 12
+    assert len(seen) == len(seen_noises) == n, "each voice and each noise has its turn once"
     assert low - 0.1 < min(snrs) < low + 12 and high - 12 < max(snrs) < high + 0.1
 
 

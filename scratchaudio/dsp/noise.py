@@ -249,6 +249,52 @@ def birds(n, sr, rng=None):
     return _unit(x + _ground(x, n, sr, rng))
 
 
+def tones(n, sr, rng=None):
+    """Tones: whistles, drills, drones, bells; one to six of them, each on its own way.
+
+    A tone is held, and may waver or glide over up to two octaves; or it is struck or blown at
+    random times, at one to five pitches. Arguments and result as for `white`.
+    """
+    rng = _generator(n, sr, rng)
+    x = np.zeros(n, np.float32)
+    for _ in range(rng.integers(1, 7)):
+        make = _held_tone if rng.uniform() < 0.5 else _notes
+        tone = make(n, sr, rng)
+        x += rng.uniform(0.1, 1) / (_rms(tone) or 1.0) * tone
+    return _unit(x + _ground(x, n, sr, rng))
+
+
+def _held_tone(n, sr, rng):
+    """Hold one tone whose pitch and loudness wander."""
+    octaves = rng.choice([0, rng.uniform(0, 0.1), rng.uniform(0, 2)])
+    path = 2 ** (octaves * _slow(n, sr, _log_uniform(0.05, 5, rng), rng))
+    pitch = _log_uniform(80, 0.3 * min(sr, 16000), rng) * path / path.max()  # Hz, (n,)
+    n_harmonics = int(min(_log_uniform(1, 20, rng), 0.45 * sr / pitch.max()))
+    tone = _played(_wavetable(n_harmonics, rng.uniform(0, 2), rng), pitch, sr)
+    floor = rng.uniform()
+    return (floor + (1 - floor) * _slow(n, sr, _log_uniform(0.1, 8, rng), rng)) * tone
+
+
+def _notes(n, sr, rng):
+    """Strike or blow one to five notes of one instrument at random times."""
+    length = _log_uniform(0.05, 1.5, rng)  # s
+    n_samples = int(3 * length * sr)
+    if rng.uniform() < 0.5:
+        envelope = _decay(n_samples, length, sr)
+    else:
+        envelope = np.hanning(n_samples)
+    tilt, n_harmonics = rng.uniform(0, 2), _log_uniform(1, 20, rng)
+    sounds = []
+    for _ in range(rng.integers(1, 6)):
+        pitch = _log_uniform(80, 0.3 * min(sr, 16000), rng)
+        table = _wavetable(int(min(n_harmonics, 0.45 * sr / pitch)), tilt, rng)
+        sounds.append(envelope * _note(table, pitch, n_samples, sr))
+    x = np.zeros(n, np.float32)
+    for start in _times(n, sr, _log_uniform(0.3, 6, rng), rng):
+        _add(x, rng.uniform(0.3, 1) * sounds[rng.integers(len(sounds))], start)
+    return x
+
+
 def music(n, sr, rng=None):
     """Something like music: chords, a bass, broken chords above, drums; tempo and key drawn.
 
@@ -358,6 +404,7 @@ NOISES = {
     "engine": engine,
     "alarm": alarm,
     "birds": birds,
+    "tones": tones,
     "music": music,
 }
 

@@ -232,3 +232,17 @@ def test_babble_talks_all_the_time():
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_tones_lie_in_few_narrow_bands_and_some_of_them_glide():
+    """Half of the power of a moment in a few of its 1025 bins; and they do not stay the same ones."""
+    moved = []
+    for seed in range(12):
+        x = NOISES["tones"](8 * SR, SR, seed)
+        power = np.square(np.abs(dsp.stft(x, n_fft=2048)))  # (F, T)
+        loud = power[:, power.sum(axis=0) > 0.1 * power.sum(axis=0).mean()]
+        strongest = np.sort(loud, axis=0)[-20:].sum(axis=0) / loud.sum(axis=0)
+        assert np.median(strongest) >= 0.5, seed
+        moved.append(np.ptp(loud.argmax(axis=0)))
+    assert max(moved) >= 100, "each draw keeps its strongest tone"
+    assert sum(range_ <= 20 for range_ in moved) >= 1, "no draw holds a tone"
