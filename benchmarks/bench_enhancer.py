@@ -1,9 +1,7 @@
 """The program of examples/enhance_one_clip.py, one head: ours against torch and librosa.
 
 Both load the clip, add noise, transform, train a Transformer encoder with a mask on the one
-spectrogram, and transform back: the same shapes, settings, float32 and number of threads. EPOCHS
-are fewer than the 200 of the example, so that several pairs are affordable; what is done once
-(loading, the STFTs) then counts for more than it does there.
+spectrogram, and transform back: the same shapes, settings, float32 and number of threads.
 """
 
 from pathlib import Path
@@ -22,7 +20,7 @@ from scratchaudio.nn import Adam, mse
 CLIP = Path(__file__).parent.parent / "sounds" / "speech.wav"
 NOISE_LEVEL, N_FFT, HOP_LENGTH = 0.05, 1024, 256
 D_MODEL, N_HEADS, N_LAYERS, D_FF, DROPOUT = 256, 4, 2, 2048, 0.1
-LR, EPOCHS, REPEATS = 1e-3, 20, 3
+LR, EPOCHS, REPEATS = 1e-3, 200, 3
 STFT = {"n_fft": N_FFT, "hop_length": HOP_LENGTH}
 
 

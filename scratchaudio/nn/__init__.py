@@ -44,6 +44,7 @@ from scratchaudio.nn.layer import Layer, Parameter
 from scratchaudio.nn.linear import Linear
 from scratchaudio.nn.losses import bce_with_logits, cross_entropy, mse
 from scratchaudio.nn.lstm import LSTM
+from scratchaudio.nn.memory import keep_freed_memory
 from scratchaudio.nn.normalization import LayerNorm
 from scratchaudio.nn.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
 from scratchaudio.nn.positional import rotary_angles, rotate, sinusoidal_positions
@@ -63,6 +64,8 @@ from scratchaudio.nn.transformer import (
     TransformerEncoder,
     feed_forward,
 )
+
+keep_freed_memory()
 
 __all__ = [
     "GELU",

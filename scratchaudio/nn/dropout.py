@@ -4,7 +4,7 @@ A network that may lose any of its units at any step cannot rely on a single one
 learns is spread over many, as if it were the mean of many thinned networks. With a mask m of
 independent entries, 1 with probability 1 - p and else 0,
 
-    training:    y = m x / (1 - p)        dx = m dy / (1 - p)        the same m
+    training:    y = x m / (1 - p)        dx = dy m / (1 - p)        the same m
     evaluation:  y = x
 
 Dividing by 1 - p keeps the expectation of y at x, so that evaluation needs no correction.
@@ -40,18 +40,15 @@ class Dropout(Layer):
         if not self.training or self.p == 0:
             self.save_for_backward(None)
             return x
-        # 16 random bits are enough to compare with p, and drawn in half the time of a float32. What
-        # backward needs is kept as bools: a mask of floats takes more than twice the time of these
-        # lines, most of it for memory that is new at every step.
-        kept = self.rng.integers(0, 65536, x.shape, np.uint16) >= self._threshold
-        self.save_for_backward(kept)
-        return self._scaled(x * kept)
+        # 16 random bits are enough to compare with p. Drawn four at a time they take half the time
+        # of 16-bit numbers drawn one by one, and a quarter of that of float32.
+        words = self.rng.integers(0, 2**64, -(-x.size // 4), np.uint64)
+        kept = words.view(np.uint16)[: x.size].reshape(x.shape) >= self._threshold
+        m = kept.astype(x.dtype)
+        m *= 65536 / (65536 - self._threshold)  # 1 / (1 - p) of the p that is drawn
+        self.save_for_backward(m)
+        return x * m
 
     def backward(self, dy):
-        (kept,) = self.pop_saved()
-        return dy if kept is None else self._scaled(dy * kept)
-
-    def _scaled(self, x):
-        """Divide by 1 - p, in place; by the p that is drawn, not the one asked for."""
-        x *= 65536 / (65536 - self._threshold)
-        return x
+        (m,) = self.pop_saved()
+        return dy if m is None else dy * m

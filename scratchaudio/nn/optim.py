@@ -4,11 +4,10 @@ For an optimiser all parameters are one long vector theta with gradient g; each 
 
     theta <- theta - lr * (a direction made of g and of earlier gradients)
 
-and the papers' formulas stand here in that form. A network has many small arrays, so working on
-one vector also saves most of the NumPy calls: a step copies the gradients into g, and takes each
-parameter's piece of the update from it, in place. In between, a large network's vectors are worked
-through in blocks of a size that stays in the processor's cache over the dozen operations of an
-update; passing over the whole vectors a dozen times would wait for the memory.
+and the papers' formulas stand here in that form. A step takes a dozen operations on each number,
+so what counts is where the numbers lie: large arrays are worked through in blocks of a size that
+stays in the processor's cache over all the operations of an update. Passing over whole arrays a
+dozen times would wait for the memory.
 
     optimizer = Adam(model.parameters(), lr=1e-3)
     ...
@@ -53,34 +52,28 @@ class Optimizer:
         self.lr = lr
         self.t = 0
         for name in self.moments:
-            setattr(self, name, np.zeros_like(self._gather("value")))
+            flat = [parameter.value.reshape(-1) for parameter in self.parameters]
+            setattr(self, name, np.zeros_like(np.concatenate(flat)))
 
     def step(self):
         """Move all parameters, in place, by one step."""
         self.t += 1
         self.lr = float(self.lr)  # an np.float64 rounds otherwise than the one loaded later
-        update = self._gather("grad")  # (P,) g now; block by block it turns into the update
-        theta = self._gather("value") if self.weight_decay else None
-        moments = [getattr(self, name) for name in self.moments]
-        for start in range(0, update.size, BLOCK):
-            block = slice(start, start + BLOCK)
-            decayed = None if theta is None else theta[block]
-            update[block] = self.update(update[block], decayed, *(m[block] for m in moments))
         end = 0
         for parameter in self.parameters:
             start, end = end, end + parameter.value.size
-            parameter.value -= update[start:end].reshape(parameter.value.shape)
+            moments = [getattr(self, name)[start:end] for name in self.moments]
+            theta = parameter.value.reshape(-1)  # a view, if the array lies in one piece
+            g = parameter.grad.reshape(-1)
+            for first in range(0, theta.size, BLOCK):
+                n = slice(first, first + BLOCK)
+                theta[n] -= self.update(g[n], theta[n], *(m[n] for m in moments))
+            if not parameter.value.flags.c_contiguous:
+                parameter.value[...] = theta.reshape(parameter.value.shape)
 
     def update(self, g, theta, *moments):
-        """Return what is subtracted from theta, (n,); moments change in place, as `g` may.
-
-        `theta` is None without weight decay.
-        """
+        """Return what is subtracted from theta, (n,); of the arguments only moments may change."""
         raise NotImplementedError(f"{type(self).__name__} has no update yet")
-
-    def _gather(self, attribute):
-        """(P,) copy of every parameter's `value` or `grad`."""
-        return np.concatenate([getattr(p, attribute).ravel() for p in self.parameters])
 
     def state_dict(self):
         """Copies of everything a resumed run needs: name -> array."""
@@ -141,7 +134,7 @@ class SGD(Optimizer):
 
     def update(self, g, theta, m):
         if self.weight_decay:
-            g += self.weight_decay * theta
+            g = g + self.weight_decay * theta
         m *= self.momentum
         m += g
         if self.nesterov:
@@ -187,26 +180,26 @@ class Adam(Optimizer):
 
     def update(self, g, theta, m, v):
         if self.weight_decay:
-            g += self.weight_decay * theta
+            g = g + self.weight_decay * theta
         return self.adaptive_step(g, m, v)
 
     def adaptive_step(self, g, m, v):
         """Update both moments with g; return lr m_hat / (sqrt(v_hat) + eps)."""
         beta1, beta2 = self.betas
+        part = (1 - beta1) * g
         m *= beta1
-        m += (1 - beta1) * g
+        m += part
+        np.multiply(g, g, out=part)
+        part *= 1 - beta2
         v *= beta2
-        g *= g
-        g *= 1 - beta2
-        v += g
+        v += part
 
-        # In place: new memory for each operation would cost more than the arithmetic. For the same
-        # reason the corrections go into the two numbers: with c = sqrt(1 - beta2^t),
+        # The corrections go into the two numbers, which saves passes: with c = sqrt(1 - beta2^t),
         # m_hat / (sqrt(v_hat) + eps) = c / (1 - beta1^t) * m / (sqrt(v) + c eps).
         c = math.sqrt(1 - beta2**self.t)
-        denominator = np.sqrt(v, out=g)
+        denominator = np.sqrt(v, out=part)
         denominator += c * self.eps
-        step = np.divide(m, denominator, out=denominator)
+        step = np.divide(m, denominator, out=part)
         step *= self.lr * c / (1 - beta1**self.t)
         return step
 
