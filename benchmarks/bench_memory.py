@@ -1,6 +1,6 @@
 """What `nn.memory.keep_freed_memory` saves: a training step of a Transformer with and without it.
 
-It holds for a whole process and cannot be taken back, so each side is a process of its own, in turn.
+It holds for a whole process and cannot be taken back, so each side is a process of its own.
 """
 
 import subprocess

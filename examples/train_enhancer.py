@@ -1,6 +1,6 @@
 """Train the speech enhancer: a Transformer learns which times and frequencies are voice.
 
-    python examples/train_enhancer.py                as the shipped checkpoint was, about three hours
+    python examples/train_enhancer.py                as the shipped one was, about three hours
     python examples/train_enhancer.py --epochs 5     a quick one
     python examples/train_enhancer.py --resume       go on after an interruption
 

@@ -279,10 +279,8 @@ def _notes(n, sr, rng):
     """Strike or blow one to five notes of one instrument at random times."""
     length = _log_uniform(0.05, 1.5, rng)  # s
     n_samples = int(3 * length * sr)
-    if rng.uniform() < 0.5:
-        envelope = _decay(n_samples, length, sr)
-    else:
-        envelope = np.hanning(n_samples)
+    struck = rng.uniform() < 0.5
+    envelope = _decay(n_samples, length, sr) if struck else np.hanning(n_samples)
     tilt, n_harmonics = rng.uniform(0, 2), _log_uniform(1, 20, rng)
     sounds = []
     for _ in range(rng.integers(1, 6)):

@@ -235,7 +235,7 @@ def test_refusals(call, error, message):
 
 
 def test_tones_lie_in_few_narrow_bands_and_some_of_them_glide():
-    """Half of the power of a moment in a few of its 1025 bins; and they do not stay the same ones."""
+    """Half of the power of a moment lies in 20 of 1025 bins, which are not always the same."""
     moved = []
     for seed in range(12):
         x = NOISES["tones"](8 * SR, SR, seed)
