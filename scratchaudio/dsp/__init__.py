@@ -10,6 +10,7 @@ from scratchaudio.dsp.denoise import (
     spectral_subtraction,
     wiener_decision_directed,
 )
+from scratchaudio.dsp.hpss import hpss, voice_between
 from scratchaudio.dsp.level import (
     active_level,
     active_mask,
@@ -41,8 +42,17 @@ from scratchaudio.dsp.mel import (
 )
 from scratchaudio.dsp.mfcc import dct, dct_matrix, delta, idct, mfcc
 from scratchaudio.dsp.noise import NOISES, babble
+from scratchaudio.dsp.repet import (
+    beat_spectrum,
+    repeating_mask,
+    repet,
+    repet_sim,
+    repetition_period,
+    similar_mask,
+)
 from scratchaudio.dsp.resample import resample
 from scratchaudio.dsp.room import bandlimit, reverberate, room_impulse_response
+from scratchaudio.dsp.stereo import centre, pan, similarity
 from scratchaudio.dsp.stft import (
     fft_frequencies,
     frame,
@@ -77,9 +87,11 @@ __all__ = [
     "babble",
     "bandlimit",
     "bartlett",
+    "beat_spectrum",
     "blackman",
     "blackmanharris",
     "boxcar",
+    "centre",
     "db_to_amplitude",
     "db_to_power",
     "dct",
@@ -95,6 +107,7 @@ __all__ = [
     "get_window",
     "hamming",
     "hann",
+    "hpss",
     "hz_to_mel",
     "idct",
     "ideal_binary_mask",
@@ -113,19 +126,27 @@ __all__ = [
     "mix_at_snr",
     "noise_power",
     "overlap_add",
+    "pan",
     "phase_sensitive_mask",
     "power_to_db",
     "preemphasis",
     "ratio_masks",
+    "repeating_mask",
+    "repet",
+    "repet_sim",
+    "repetition_period",
     "resample",
     "reverberate",
     "rms",
     "room_impulse_response",
     "samples_to_frames",
+    "similar_mask",
+    "similarity",
     "snr",
     "spectral_subtraction",
     "stft",
     "time_to_frames",
+    "voice_between",
     "wiener_decision_directed",
     "window_sumsquare",
     "with_phase",

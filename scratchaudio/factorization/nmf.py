@@ -41,8 +41,8 @@ Fevotte & Idier (2011), Algorithms for nonnegative matrix factorization with the
 Neural Computation 23(9), section 4.1; for sparsity Le Roux, Weninger & Hershey (2015), Sparse NMF:
 half-baked or well done?, MERL TR2015-023, eq. 10 and 11.
 
-Legend: V (F, T) spectrogram, F bins, T frames; K components, W (F, K) spectra, H (K, T) activations.
-H is no hidden size here.
+Legend: V (F, T) spectrogram, F bins, T frames; K components; W (F, K) spectra, H (K, T) activations
+(elsewhere H is a hidden size).
 """
 
 import math
