@@ -1,5 +1,12 @@
 """Spectrograms as sums of parts: non-negative matrix factorisation, and what is made of it."""
 
+from scratchaudio.factorization.grouping import (
+    Properties,
+    first_half,
+    group_models,
+    looks_like_voice,
+    properties,
+)
 from scratchaudio.factorization.nmf import (
     Factorization,
     beta_divergence,
@@ -12,11 +19,16 @@ from scratchaudio.factorization.start import harmonic_spectra, nndsvd_factors, r
 
 __all__ = [
     "Factorization",
+    "Properties",
     "beta_divergence",
     "exponent",
+    "first_half",
+    "group_models",
     "harmonic_spectra",
+    "looks_like_voice",
     "nmf",
     "nndsvd_factors",
+    "properties",
     "random_factors",
     "update_activations",
     "update_spectra",

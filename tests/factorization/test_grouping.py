@@ -1,0 +1,135 @@
+"""Properties of components by hand, and groups that share a spectrogram."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchaudio import dsp
+from scratchaudio.errors import ConfigError, ShapeError
+from scratchaudio.factorization import (
+    Properties,
+    first_half,
+    group_models,
+    looks_like_voice,
+    nmf,
+    properties,
+    random_factors,
+)
+
+seeds = st.integers(0, 2**32 - 1)
+SR = 16000
+
+
+@given(seed=seeds, scale=st.sampled_from([1e-6, 1.0, 1e6]))
+def test_properties_component_by_component(seed, scale):
+    rng = np.random.default_rng(seed)
+    F, K, T = 81, 3, 12  # bins of 100 Hz
+    W, H = scale * rng.random((2 * F, K)) ** 2, rng.random((K, T))
+    found = properties(W, H, SR, n_channels=2)
+    f = 100.0 * np.arange(F)
+    for k in range(K):
+        left, right = W[:F, k] ** 2, W[F:, k] ** 2
+        both = left + right
+        assert found.position[k] == pytest.approx((right - left).sum() / both.sum())
+        assert found.low[k] == pytest.approx(both[f < 200].sum() / both.sum())
+        assert found.high[k] == pytest.approx(both[f > 5000].sum() / both.sum())
+        middle = np.sqrt(both[(f >= 200) & (f <= 5000)])
+        flat = np.prod(middle / middle.mean()) ** (1 / len(middle))
+        assert found.flatness[k] == pytest.approx(flat, rel=1e-2)
+        steps = [H[k, t + 1] - H[k, t] for t in range(T - 1)]
+        rises = sum(s**2 for s in steps if s > 0)
+        assert found.attack[k] == pytest.approx(rises / sum(s**2 for s in steps))
+
+
+@given(seed=seeds)
+def test_left_and_right_mirror_the_position_alone(seed):
+    rng = np.random.default_rng(seed)
+    W, H = rng.random((2, 40, 3)), rng.random((3, 9))
+    one = properties(W.reshape(80, 3), H, SR, n_channels=2)
+    other = properties(W[::-1].reshape(80, 3), H, SR, n_channels=2)
+    np.testing.assert_allclose(other.position, -one.position, atol=1e-12)
+    for name in ("low", "high", "flatness", "attack"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-9)
+    mono = properties(W[0], H, SR)
+    np.testing.assert_array_equal(mono.position, 0)
+
+
+def test_silent_components_have_no_properties():
+    found = properties(np.zeros((80, 2)), np.zeros((2, 9)), SR, n_channels=2)
+    for name in Properties._fields:
+        np.testing.assert_array_equal(getattr(found, name), 0)
+
+
+def test_sounds_have_the_properties_that_they_were_made_with():
+    """A held note, a plucked one and noise: what nmf finds of them, one by one."""
+    t = np.arange(2 * SR) / SR
+    held = sum(np.sin(2 * np.pi * 300 * h * t) / h for h in range(1, 9)) * np.sin(np.pi * t / 2)
+    plucked = sum(np.sin(2 * np.pi * 300 * h * t) / h for h in range(1, 9)) * np.exp(-8 * (t % 0.5))
+    noise = np.random.default_rng(0).standard_normal(len(t))
+    bass = np.sin(2 * np.pi * 80 * t) * np.sin(np.pi * t / 2)
+
+    def found(x, position=0.0):
+        V = np.abs(dsp.stft(dsp.pan(x, position), n_fft=1024, hop_length=256)).reshape(-1, 126)
+        return properties(*nmf(V, *random_factors(V, 1, rng=0), n_iter=50)[:2], SR, n_channels=2)
+
+    assert looks_like_voice(found(held)).all()
+    assert found(plucked).attack > 0.65 and not looks_like_voice(found(plucked)).any()
+    assert found(noise).flatness > 0.8 and not looks_like_voice(found(noise)).any()
+    assert found(bass).low > 0.9 and not looks_like_voice(found(bass)).any()
+    assert found(held, -0.8).position < -0.5 and not looks_like_voice(found(held, -0.8)).any()
+    assert found(held, 0.8).position > 0.5 and not looks_like_voice(found(held, 0.8)).any()
+    assert found(np.diff(held, append=0) * 0 + np.sin(2 * np.pi * 7000 * t)).high > 0.9
+
+
+@pytest.mark.parametrize("name", Properties._fields)
+def test_each_property_can_speak_against_a_voice(name):
+    voice = {field: np.zeros(1) for field in Properties._fields}
+    assert looks_like_voice(Properties(**voice)).all()
+    assert not looks_like_voice(Properties(**voice | {name: np.ones(1)})).any()
+
+
+def test_the_first_half():
+    assert first_half(5).tolist() == [True, True, False, False, False]
+    assert first_half(2).tolist() == [True, False]
+    with pytest.raises(ConfigError, match="n_components must be"):
+        first_half(0)
+
+
+@given(seed=seeds, n_sources=st.integers(2, 4))
+def test_groups_share_the_product(seed, n_sources):
+    rng = np.random.default_rng(seed)
+    W, H = rng.random((7, 6)), rng.random((6, 9))
+    groups = rng.permutation(np.arange(6) % n_sources)
+    models = group_models(W, H, groups)
+    assert models.shape == (n_sources, 7, 9)
+    np.testing.assert_allclose(models.sum(axis=0), W @ H, rtol=1e-12)
+    for s in range(n_sources):
+        by_hand = sum(np.outer(W[:, k], H[k]) for k in range(6) if groups[k] == s)
+        np.testing.assert_allclose(models[s], by_hand, rtol=1e-12)
+    order = rng.permutation(6)
+    np.testing.assert_allclose(
+        group_models(W[:, order], H[order], groups[order]), models, rtol=1e-9
+    )
+
+
+def test_marked_components_come_first():
+    W, H = np.ones((2, 3)), np.ones((3, 4))
+    models = group_models(W, H, np.array([False, True, True]))
+    assert models[:, 0, 0].tolist() == [2, 1]
+    nothing = group_models(W, H, np.zeros(3, bool))
+    assert nothing.shape == (2, 2, 4) and not nothing[0].any()
+
+
+def test_what_is_refused():
+    W, H = np.ones((10, 3)), np.ones((3, 4))
+    with pytest.raises(ConfigError, match="n_channels must be 1 or 2, got 3"):
+        properties(W, H, SR, n_channels=3)
+    with pytest.raises(ShapeError, match=r"W must be \(2 F, K\) and H \(K, T\), got W \(9, 3\)"):
+        properties(W[:9], H, SR, n_channels=2)
+    with pytest.raises(ShapeError, match=r"got W \(10, 3\) and H \(2, 4\)"):
+        properties(W, H[:2], SR)
+    with pytest.raises(ShapeError, match=r"integer or bool for each of the 3 components.*\(2,\)"):
+        group_models(W, H, [0, 1])
+    with pytest.raises(ShapeError, match="float64"):
+        group_models(W, H, [0.0, 1.0, 0.0])
