@@ -9,9 +9,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import sklearn
-from sklearn.decomposition import NMF
-from sklearn.decomposition._nmf import _initialize_nmf
 
 BETAS = -1, 0, 0.5, 1, 1.5, 2, 3
 N_ITER = 20
@@ -24,6 +21,10 @@ def draw(F=7, T=11, K=3):
 
 
 if __name__ == "__main__":
+    import sklearn
+    from sklearn.decomposition import NMF
+    from sklearn.decomposition._nmf import _initialize_nmf
+
     warnings.simplefilter("ignore")
     V, W, H = draw()
     cases = {"made_by": f"make_sklearn_nmf.py, scikit-learn {sklearn.__version__}"}

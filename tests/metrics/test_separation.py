@@ -1,10 +1,11 @@
-"""SNR and SI-SDR against sums sample by sample, laws of geometry, and closed forms."""
+"""SNR, SI-SDR, SI-SIR, SI-SAR against slow sums, laws of geometry, and closed forms."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchaudio import metrics
@@ -227,6 +228,242 @@ def test_a_batch_is_its_waveforms_one_by_one(seed, leading):
         for index in np.ndindex(leading):
             alone = function(*(x[index] for x in arrays))
             np.testing.assert_allclose(together[index], alone, rtol=0, atol=LAW)
+
+
+# Several sources ------------------------------------------------------------------------------
+
+
+def draw_sources(seed, S, N, error_db=-10.0):
+    """Estimates that hold something of every reference and some noise, at levels of their own."""
+    rng = np.random.default_rng(seed)
+    references = rng.normal(0.1, 1.0, (S, N)) * rng.uniform(0.5, 2, (S, 1))
+    error = 0.5 * rng.uniform(-1, 1, (S, S)) @ references + rng.normal(0.1, 1.0, (S, N))
+    return references, rng.uniform(0.3, 3, (S, 1)) * (references + 10 ** (error_db / 20) * error)
+
+
+many = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 2**32),
+        "S": st.integers(1, 5),
+        "N": st.integers(12, 60),
+        "error_db": st.floats(-60, 20),
+    }
+)
+
+
+def slow_parts(references, e, j):
+    """a s, interference and artefacts of one estimate, by least squares over all references."""
+    s = references[j]
+    target = math.fsum(e * s) / math.fsum(s * s) * s
+    residual = e - target
+    gains = np.linalg.lstsq(references.T, residual, rcond=None)[0]
+    interference = gains @ references
+    return target, interference, residual - interference
+
+
+def slow_db(wanted, unwanted):
+    return 10 * math.log10(math.fsum(wanted**2) / math.fsum(unwanted**2))
+
+
+@given(many, st.booleans())
+def test_si_bss_is_least_squares_over_all_references(arguments, zero_mean):
+    references, estimates = draw_sources(**arguments)
+    si_sdr, si_sir, si_sar = metrics.si_bss(references, estimates, zero_mean=zero_mean)
+    np.testing.assert_array_equal(
+        si_sdr, metrics.si_sdr(references, estimates, zero_mean=zero_mean)
+    )
+    if zero_mean:
+        references, estimates = (x - x.mean(axis=1, keepdims=True) for x in (references, estimates))
+    for j, e in enumerate(estimates):
+        target, interference, artefacts = slow_parts(references, e, j)
+        if len(references) == 1:
+            assert si_sir[j] == math.inf
+        else:
+            assert abs(si_sir[j] - slow_db(target, interference)) <= 1e-6
+        assert abs(si_sar[j] - slow_db(target, artefacts)) <= 1e-6
+
+
+@given(many)
+def test_interference_and_artefacts_add_up(arguments):
+    """1/SDR = 1/SIR + 1/SAR, which holds if and only if they are at right angles."""
+    ratios = metrics.si_bss(*draw_sources(**arguments))
+    sdr, sir, sar = (10 ** (-x / 10) for x in ratios)
+    np.testing.assert_allclose(sdr, sir + sar, rtol=1e-9)
+
+
+@given(many)
+def test_other_directions_are_at_right_angles(arguments):
+    from scratchaudio.metrics.separation import _other_directions
+
+    references, _ = draw_sources(**arguments)
+    for j, s in enumerate(references):
+        basis = np.array([s / np.linalg.norm(s), *_other_directions(references, j)])
+        np.testing.assert_allclose(basis @ basis.T, np.eye(len(references)), atol=1e-12)
+        left = references - references @ basis.T @ basis
+        assert np.abs(left).max() <= 1e-12 * np.abs(references).max()
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-6, 1e-9])
+def test_almost_equal_references_keep_what_sets_them_apart(apart):
+    """Gram-Schmidt once would leave 1e-16 / apart of the first direction in the second."""
+    from scratchaudio.metrics.separation import _other_directions
+
+    rng = np.random.default_rng(0)
+    shared, *own = rng.standard_normal((4, 60))
+    references = shared + apart * np.array(own)
+    basis = np.array(_other_directions(references, 0))
+    assert basis.shape == (2, 60)
+    cosines = basis @ np.stack([*basis, references[0] / np.linalg.norm(references[0])]).T
+    np.testing.assert_allclose(cosines, np.eye(2, 3), rtol=0, atol=1e-14)
+
+
+@given(many, st.lists(gains, min_size=5, max_size=5), st.sampled_from([-1, 1]))
+def test_si_bss_ignores_gains_and_signs(arguments, gain, sign):
+    references, estimates = draw_sources(**arguments)
+    gain = np.array(gain[: len(references)])[:, None]
+    before = np.array(metrics.si_bss(references, estimates))
+    after = np.array(metrics.si_bss(gain * references, sign * gain[::-1] * estimates))
+    finite = np.isfinite(before)
+    np.testing.assert_array_equal(after[~finite], before[~finite])
+    np.testing.assert_allclose(after[finite], before[finite], rtol=0, atol=1e-6)
+
+
+@given(leak_db=st.floats(-80, 60), noise_db=st.floats(-80, 60), gain=gains)
+def test_parts_at_right_angles_have_the_ratios_they_were_given(leak_db, noise_db, gain):
+    a, b = np.tile([1.0, 1.0, 1.0, 1.0], 4), np.tile([1.0, -1.0, 1.0, -1.0], 4)
+    neither = np.tile([1.0, 1.0, -1.0, -1.0], 4)
+    leak, noise = (10 ** (db / 20) for db in (leak_db, noise_db))
+    estimates = np.stack([gain * (a + leak * b + noise * neither), b])
+    # References need not be at right angles: the span is the same.
+    for other in (b, b + 0.7 * a):
+        si_sdr, si_sir, si_sar = metrics.si_bss(np.stack([a, other]), estimates)
+        assert abs(si_sir[0] + leak_db) <= 1e-6
+        assert abs(si_sar[0] + noise_db) <= 1e-6
+        assert abs(si_sdr[0] + 10 * math.log10(leak**2 + noise**2)) <= 1e-6
+
+
+def test_si_bss_of_perfect_and_silent():
+    references, estimates = draw_sources(0, 3, 40)
+    si_sdr, si_sir, si_sar = metrics.si_bss(references, references)
+    np.testing.assert_array_equal([si_sdr, si_sir, si_sar], math.inf)
+    leaks = references[[1, 2, 0]] + references
+    assert metrics.si_bss(references, leaks)[2].min() >= 250
+    before = np.array(metrics.si_bss(references, estimates))
+    estimates[1] = 0
+    ratios = np.array(metrics.si_bss(references, estimates))
+    assert (ratios[:, 1] == -math.inf).all()
+    np.testing.assert_array_equal(ratios[:, [0, 2]], before[:, [0, 2]])
+    references[2] = 0
+    ratios = np.array(metrics.si_bss(references, estimates))
+    assert np.isnan(ratios[:, 2]).all()
+    expected = np.array(metrics.si_bss(references[:2], estimates[:2]))
+    np.testing.assert_allclose(ratios[:, :2], expected, rtol=1e-12)
+    alone = np.array(metrics.si_bss(references[[0, 2]], estimates[[0, 2]]))
+    assert alone[1, 0] == math.inf
+
+
+def test_si_bss_of_references_that_depend_on_each_other():
+    references, estimates = draw_sources(0, 2, 50)
+    expected = np.array(metrics.si_bss(references, estimates))
+    for copy in (references[1], -3 * references[1], references[0] - references[1]):
+        more = np.stack([*references, copy])
+        ratios = np.array(metrics.si_bss(more, np.stack([*estimates, estimates[1]])))
+        np.testing.assert_allclose(ratios[:, :2], expected, rtol=0, atol=LAW)
+
+
+@settings(max_examples=30)
+@given(many, st.sampled_from([metrics.si_sdr, metrics.snr]))
+def test_best_permutation_is_the_best_of_all(arguments, metric):
+    references, estimates = draw_sources(**arguments)
+    estimates = np.random.default_rng(arguments["seed"]).permutation(estimates)
+    permutation, values = metrics.best_permutation(references, estimates, metric)
+    assert sorted(permutation) == list(range(len(references)))
+    np.testing.assert_array_equal(values, metric(references, estimates[permutation]))
+    best = max(
+        math.fsum(metric(references, estimates[list(order)]))
+        for order in itertools.permutations(range(len(references)))
+    )
+    assert abs(math.fsum(values) - best) <= 1e-9
+
+
+def test_best_permutation_by_default_and_with_another_metric():
+    references, _ = draw_sources(0, 3, 30)
+    order = np.array([2, 0, 1])
+    permutation, values = metrics.best_permutation(references, references[order])
+    np.testing.assert_array_equal(order[permutation], [0, 1, 2])
+    assert (values == math.inf).all()
+    louder = np.stack([references[0], 10 * references[0]])  # equal by SI-SDR
+    permutation, values = metrics.best_permutation(
+        np.stack([references[1], 9.5 * references[0]]), louder[::-1], metrics.snr
+    )
+    np.testing.assert_array_equal(permutation, [1, 0])
+
+
+def test_best_permutation_of_silent_and_perfect():
+    references, estimates = draw_sources(0, 3, 40, error_db=-20)
+    silent = np.zeros(40)
+    # The silent reference gets what is of no use to the others.
+    permutation, values = metrics.best_permutation(
+        np.stack([references[0], silent, references[2]]),
+        np.stack([estimates[2], estimates[0], silent]),
+    )
+    np.testing.assert_array_equal(permutation, [1, 2, 0])
+    assert np.isnan(values).tolist() == [False, True, False]
+    # A perfect estimate is worth more than any finite gain elsewhere.
+    permutation, values = metrics.best_permutation(
+        references[:2], np.stack([references[0], references[0] + 1e-9 * references[1]])
+    )
+    np.testing.assert_array_equal(permutation, [0, 1])
+    assert values[0] == math.inf
+    permutation, _ = metrics.best_permutation(np.zeros((3, 5)), np.zeros((3, 5)))
+    np.testing.assert_array_equal(permutation, [0, 1, 2])
+
+
+@pytest.mark.parametrize("useless", [-math.inf, math.nan])
+def test_no_finite_value_makes_good_for_a_useless_one(useless):
+    values = np.array([[useless, 0.0], [10.0, 200.0]])
+    number = np.arange(2.0)[:, None]  # stands for a waveform
+    permutation, matched = metrics.best_permutation(
+        number, number, lambda s, e: values[int(s[0]), int(e[0])]
+    )
+    np.testing.assert_array_equal(permutation, [1, 0])
+    np.testing.assert_array_equal(matched, [0.0, 10.0])
+
+
+def test_read_only_strided_and_float32_sources():
+    references, estimates = draw_sources(0, 3, 80)
+    before = references.copy(), estimates.copy()
+    references.flags.writeable = estimates.flags.writeable = False
+    strided = metrics.si_bss(references[:, ::2], estimates[:, ::2])
+    copied = metrics.si_bss(before[0][:, ::2].copy(), before[1][:, ::2].copy())
+    np.testing.assert_array_equal(strided, copied)
+    metrics.best_permutation(references, estimates)
+    np.testing.assert_array_equal([references, estimates], before)
+    single = [x.astype(np.float32) for x in before]
+    double = [x.astype(np.float64) for x in single]
+    np.testing.assert_array_equal(metrics.si_bss(*single), metrics.si_bss(*double))
+    assert metrics.si_bss(*single)[0].dtype == np.float64
+    tiny = metrics.si_bss(1e-200 * before[0], 1e200 * before[1])
+    np.testing.assert_allclose(tiny, metrics.si_bss(*before), rtol=0, atol=LAW)
+
+
+@pytest.mark.parametrize("function", [metrics.si_bss, metrics.best_permutation])
+@pytest.mark.parametrize(
+    ("references", "estimates", "says"),
+    [
+        (np.ones((2, 4)), np.ones((2, 5)), r"one shape, got \(2, 4\) and \(2, 5\)"),
+        (np.ones(4), np.ones(4), r"must be \(S, N\)"),
+        (np.ones((2, 3, 4)), np.ones((2, 3, 4)), r"must be \(S, N\)"),
+        (np.ones((2, 4), int), np.ones((2, 4)), "references must hold floating-point"),
+        (np.ones((2, 4)), np.full((2, 4), np.inf), "estimates must be finite"),
+    ],
+)
+def test_wrong_sources_are_named(function, references, estimates, says):
+    with pytest.raises(ShapeError, match=says):
+        function(references, estimates)
+
+
+# Input ----------------------------------------------------------------------------------------
 
 
 def test_read_only_strided_and_float32_input():
