@@ -1,6 +1,6 @@
 """Train the speech enhancer: a Transformer learns which times and frequencies are voice.
 
-    python examples/train_enhancer.py                as the shipped one was, about two hours
+    python examples/train_enhancer.py                about two hours
     python examples/train_enhancer.py --epochs 5     a quick one
     python examples/train_enhancer.py --resume       go on after an interruption
 
@@ -33,6 +33,7 @@ from scratchaudio import dsp
 from scratchaudio.checkpoint import save_checkpoint
 from scratchaudio.errors import CheckpointError, ScratchAudioError
 from scratchaudio.metrics import si_sdr
+from scratchaudio.models import load_model
 from scratchaudio.models.enhancer import (
     HOP_LENGTH,
     N_FFT,
@@ -173,6 +174,7 @@ def train(
     resume=False,
     overwrite=False,
     weights=None,
+    begin_with=None,
 ):
     """Train an enhancer; return it with its best weights, and the history of the training."""
     if checkpoint.exists() and not (resume or overwrite):
@@ -181,6 +183,8 @@ def train(
         )
     rng = np.random.default_rng(seed)
     model = SpeechEnhancer(D_MODEL, N_HEADS, N_LAYERS, D_FF, rng=rng)
+    if begin_with:
+        model.load_state_dict(load_model(begin_with).state_dict())
     optimizer = AdamW(model.parameters(), lr=lr)
     n_recordings = len(load_split("train", sounds))
     pairs = validation_set(load_split("validation", sounds))
@@ -247,6 +251,7 @@ def main():
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="begin anew, over the old one")
     parser.add_argument("--weights", type=Path, help="write the best weights alone to this file")
+    parser.add_argument("--begin-with", type=Path, help="go on from the weights in this file")
     train(**vars(parser.parse_args()))
 
 

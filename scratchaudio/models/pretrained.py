@@ -5,12 +5,14 @@ from pathlib import Path
 from scratchaudio.checkpoint import load_checkpoint
 from scratchaudio.errors import CheckpointError, ConfigError
 from scratchaudio.models.enhancer import SpeechEnhancer
+from scratchaudio.models.nmf_separator import NMFSeparator
 from scratchaudio.models.vad import VoiceActivityDetector
 
 FOLDER = Path(__file__).parent / "pretrained"
-PRETRAINED = ("enhancer", "vad")  # the files of FOLDER that ship with the package
+PRETRAINED = ("enhancer", "nmf", "vad")  # the files of FOLDER that ship with the package
 CLASSES = {
-    model_class.__name__: model_class for model_class in (SpeechEnhancer, VoiceActivityDetector)
+    model_class.__name__: model_class
+    for model_class in (NMFSeparator, SpeechEnhancer, VoiceActivityDetector)
 }
 
 
@@ -36,7 +38,8 @@ def load_model(path):
 def load_pretrained(name):
     """Load a model that ships with the package.
 
-    "vad" is the voice activity detector, "enhancer" takes the noise off speech.
+    "vad" is the voice activity detector, "enhancer" takes the noise off speech, "nmf" the voice out
+    of a song.
 
     Examples
     --------

@@ -1,0 +1,261 @@
+"""Voice and accompaniment of a song by non-negative matrix factorisation.
+
+A song is two channels. Laid above each other, the magnitudes of left and right are one matrix
+V (C F, T), and the factors of V ~ W H are spectra with a place: column k of W says what component k
+sounds like and, by its two halves, how loudly in either channel. The components of the voice give a
+mask, and the mask a sound. Two ways to know them:
+
+`BlindSeparator` knows no other song. It factorises V and asks of each component
+(`factorization.looks_like_voice`): does it stand in the middle, has it partials, does it begin
+softly?
+
+`NMFSeparator` has spectra of voices, W_v, and of bands, W_b, learned from songs whose stems are
+known. It hears three witnesses:
+
+    dictionaries    V ~ [W_v W_b] [H_v; H_b] with W fixed, the activations by multiplicative
+                    updates. How much of each bin do the spectra of voices explain? H is averaged
+                    over some frames, since nobody sings for a hundredth of a second:
+
+                        M = W_v H_v / (W_v H_v + W_b H_b)
+
+    repetition      A note comes back, played by whom it was played by before. So the song is
+                    factorised once more by itself, V ~ W H, and M says of each component as a whole
+                    which share s_k of it is voice:
+
+                        s_k = sum M P_k / sum P_k over all f, t,     P_k = V W_k H_k / (W H)
+                        B   = sum_k s_k^2 W_k H_k / (W H)
+
+    place           psi, from 1 in the middle to 0 on either side (`dsp.similarity`)
+
+    mask = sqrt(M B) psi^2
+
+What a moment says is weighed against what the whole song says. Bands are offered their spectra
+thrice, left, in the middle and right; singers theirs in the middle. What lies outside `LOWEST` to
+`HIGHEST` is left to the band, and so is all that the mask does not take: the stems sum to the song.
+
+Legend: C channels, N samples, F bins, T frames, K components; X (C, F, T) STFT of the song.
+
+References: Smaragdis, Raj & Shashanka (2007), Supervised and semi-supervised separation of sounds
+from single-channel mixtures, ICA (dictionaries); FitzGerald, Cranitch & Coyle (2008), Extended
+nonnegative tensor factorisation models for musical sound source separation, Computational
+Intelligence and Neuroscience (components with a place).
+"""
+
+import math
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from scratchaudio import dsp
+from scratchaudio.errors import (
+    CheckpointError,
+    ConfigError,
+    ShapeError,
+    require_positive_integer,
+    require_signal,
+)
+from scratchaudio.factorization import (
+    group_models,
+    looks_like_voice,
+    nmf,
+    properties,
+    random_factors,
+)
+
+SAMPLE_RATE = 44100  # Hz, of the songs that dictionaries are learned from
+N_FFT = 4096  # 93 ms: two notes a semitone apart are told apart from 360 Hz on
+LOWEST, HIGHEST = 120, 15000  # Hz: outside there is no voice
+N_BINS = 1 + HIGHEST * N_FFT // SAMPLE_RATE  # rows of a dictionary
+PLACES = ((1.0, 0.3), (1.0, 1.0), (0.3, 1.0))  # gains left and right with which bands are offered
+SMOOTHING = 5  # frames, 0.12 s
+N_OWN = 40  # components of the song itself
+N_ITER = 60  # updates of each factorisation
+
+
+# Songs as one matrix -----------------------------------------------------------------------------
+
+
+def stack_channels(X):
+    """Magnitudes of the channels above each other: (C, F, T) complex -> (C F, T) float32."""
+    return np.abs(X).reshape(-1, X.shape[-1]).astype(np.float32)
+
+
+def middle(X):
+    """psi cut to 0 ... 1: (C, F, T) -> (F, T); all is in the middle of a song of one channel."""
+    return np.maximum(dsp.similarity(X), 0) if len(X) == 2 else np.ones(X.shape[1:])
+
+
+def learn_spectra(V, n_components, *, n_iter=N_ITER, rng=None, progress=None):
+    """Learn a dictionary from spectrograms of one kind of sound.
+
+    Parameters
+    ----------
+    V : (F, T) magnitudes, of many recordings one after the other
+    n_components : K
+    n_iter : updates
+    rng : seed or Generator of the start
+    progress : as in `nmf`
+
+    Returns
+    -------
+    (F, K) spectra in the dtype of V; each sums to 1, unless it is 0
+    """
+    start = random_factors(V, n_components, rng)
+    W = nmf(V, *start, beta=1, n_iter=n_iter, tol=0, progress=progress).W
+    return W / np.maximum(W.sum(axis=0), np.finfo(W.dtype).tiny)
+
+
+# Nothing learned ---------------------------------------------------------------------------------
+
+
+class BlindSeparator:
+    """Separates a song by its own components, grouped by what they look like.
+
+    Parameters
+    ----------
+    n_components : K, at least 2, one for each stem
+    n_fft, hop_length : of the STFT
+    beta : of the divergence
+    n_iter : updates
+    rng : seed of the start; the same seed gives the same stems
+    """
+
+    def __init__(
+        self, n_components=32, *, n_fft=2048, hop_length=512, beta=1.0, n_iter=100, rng=0
+    ):
+        require_positive_integer("n_components", n_components)
+        if n_components < 2:
+            raise ConfigError(f"n_components must be at least 2, got {n_components}")
+        self.n_components, self.n_fft, self.hop_length = n_components, n_fft, hop_length
+        self.beta, self.n_iter, self.rng = beta, n_iter, rng
+
+    def separate(self, x, sr):
+        """Separate a song; arguments and result as in `NMFSeparator.separate`."""
+        _require_song(x, sr)
+        X = dsp.stft(np.atleast_2d(x), n_fft=self.n_fft, hop_length=self.hop_length)  # (C, F, T)
+        V = stack_channels(X)
+        if self.n_components > V.shape[1]:
+            raise ConfigError(
+                f"n_components must be at most the number of frames, {V.shape[1]}, got "
+                f"{self.n_components}: fewer components, or a longer song"
+            )
+        W, H, _ = nmf(
+            V, *random_factors(V, self.n_components, self.rng), beta=self.beta, n_iter=self.n_iter
+        )
+        groups = looks_like_voice(properties(W, H, sr, n_channels=len(X)))
+        mask = dsp.ratio_masks(group_models(W, H, groups), power=1)[0]
+        mask = mask.reshape(X.shape) * middle(X) ** 2
+        return _stems(x, mask * X, self.n_fft, self.hop_length)
+
+
+# Learned from other songs ------------------------------------------------------------------------
+
+
+class NMFSeparator:
+    """Separates a song by spectra of other songs.
+
+    Parameters
+    ----------
+    voice : (`N_BINS`, K_v) spectra of voices, made by `learn_spectra`; bins of 0 to 15 kHz
+    band : (`N_BINS`, K_b) spectra of accompaniments
+    """
+
+    def __init__(self, voice, band):
+        self.load_state_dict({"voice": voice, "band": band})
+
+    def separate(self, x, sr):
+        """Separate a song.
+
+        The song is looked at through windows that last as long as those of the dictionaries, so
+        that its bins lie where theirs do, whatever its sampling rate.
+
+        Parameters
+        ----------
+        x : (N,), (1, N) or (2, N) song
+        sr : its sampling rate, Hz
+
+        Returns
+        -------
+        (2, ...) vocals and accompaniment, each of the shape and dtype of x; they sum to x
+        """
+        _require_song(x, sr)
+        n_fft = 2 * round(sr * N_FFT / SAMPLE_RATE / 2)
+        X = dsp.stft(np.atleast_2d(x), n_fft=n_fft, hop_length=n_fft // 4)  # (C, F, T)
+        F = min(N_BINS, X.shape[1])
+        Y = np.zeros_like(X)
+        Y[:, :F] = self.mask(X[:, :F]) * X[:, :F]
+        Y[:, : math.ceil(LOWEST * n_fft / sr)] = 0
+        return _stems(x, Y, n_fft, n_fft // 4)
+
+    def mask(self, X):
+        """The mask of the voice, described above: (C, F, T) complex, F <= `N_BINS` -> (C, F, T)."""
+        V, psi = stack_channels(X), middle(X)  # (C F, T), (F, T)
+        V /= V.mean() or 1
+        F = X.shape[1]
+        centred = [self.voice[:F]] * len(X)
+        placed = [[gain * self.band[:F] for gain in gains[: len(X)]] for gains in PLACES]
+        W = np.concatenate([np.concatenate(c) for c in (centred, *placed[: 2 * len(X) - 1])], axis=1)
+        H = random_factors(V, W.shape[1], 0)[1]
+        H = nmf(V, W, H, n_fixed=W.shape[1], n_iter=N_ITER, tol=0, every=N_ITER).H
+        H = uniform_filter1d(H, SMOOTHING, axis=1)
+        n_voice = self.voice.shape[1]
+        groups = np.arange(len(H)) < n_voice
+        M = dsp.ratio_masks(group_models(W, H, groups), power=1)[0]  # (C F, T)
+
+        W, H, _ = nmf(V, *random_factors(V, N_OWN, 0), n_iter=N_ITER, tol=0, every=N_ITER)
+        WH = np.maximum(W @ H, 1e-9)
+        ratio = V / WH
+        evidence = M * np.tile(psi, (len(X), 1))
+        share = _total(W, evidence * ratio, H) / np.maximum(_total(W, ratio, H), 1e-30)  # (K,)
+        B = (W * np.square(share)) @ H / WH
+        return np.sqrt(M * B).reshape(X.shape) * psi**2
+
+    # What a checkpoint needs -----------------------------------------------------------------
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint):
+        """Build the separator that a checkpoint holds."""
+        try:
+            return cls(**checkpoint.model)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{checkpoint.path} holds no such separator: {error}") from error
+
+    def state_dict(self):
+        """Copies of the dictionaries."""
+        return {"voice": self.voice.copy(), "band": self.band.copy()}
+
+    def load_state_dict(self, state):
+        """Take over the dictionaries of `state_dict()`."""
+        for name in ("voice", "band"):
+            W = require_signal(name, state[name])
+            if W.ndim != 2 or len(W) != N_BINS or W.min() < 0:
+                raise ShapeError(
+                    f"{name} must be ({N_BINS}, components), not negative, got shape {W.shape} and "
+                    f"a least entry of {W.min():g}"
+                )
+            setattr(self, name, np.array(W, np.float32))
+
+    def eval(self):
+        """Return self, as layers do; nothing is trained by gradients here."""
+        return self
+
+
+def _total(W, Q, H):
+    """sum over f, t of Q[f, t] W[f, k] H[k, t], for each k."""
+    return (W * (Q @ H.T)).sum(axis=0)
+
+
+def _stems(x, Y, n_fft, hop_length):
+    """Vocals from their STFT Y (C, F, T), and what is left of the song: (2, ...) like x."""
+    vocals = dsp.istft(Y, n_fft=n_fft, hop_length=hop_length, length=x.shape[-1])
+    vocals = vocals.reshape(x.shape).astype(x.dtype)
+    return np.stack([vocals, x - vocals])
+
+
+def _require_song(x, sr):
+    x = require_signal("x", x)
+    require_positive_integer("sr", sr)
+    if x.ndim > 2 or len(np.atleast_2d(x)) > 2:
+        raise ShapeError(
+            f"x must be a song of one or two channels, (N,), (1, N) or (2, N), got shape {x.shape}"
+        )
