@@ -26,15 +26,23 @@ of 32-bit floats.
 import argparse
 import os
 import sys
-import time
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from own_recordings import (
+    DYNAMIC_RANGE,
+    BeyondFullScale,
+    Columns,
+    draw_below_each_other,
+    process_each,
+    require_free,
+    require_scale,
+    storage,
+)
 
-from scratchaudio import dsp, plot
-from scratchaudio.errors import AudioFileError, ConfigError, ScratchAudioError
+from scratchaudio import dsp
+from scratchaudio.errors import ConfigError, ScratchAudioError
 from scratchaudio.io import blocks, info, writer
 from scratchaudio.models import load_model, load_pretrained
 from scratchaudio.streaming import process_in_chunks
@@ -44,9 +52,6 @@ CHUNK = 30.0  # s cleaned at a time
 OVERLAP = 2.0  # s in which one chunk fades into the next
 METHOD = "network"  # or "wiener", "subtraction": without a network
 MIX = 0.0  # share of the recording left in the result: 0 cleans, 1 changes nothing
-COLUMNS = 1000  # of the pictures, at most
-FRAME = 0.03  # s analysed at a time for the pictures
-DYNAMIC_RANGE = 80  # dB shown below the loudest
 GAIN_RANGE = 30  # dB shown below "kept as it was"
 
 
@@ -85,7 +90,7 @@ def enhance_file(path, folder, model, mix=MIX, overwrite=False, recordings=(), p
     def attempt(suffix, subtype):
         target = folder / f"{path.stem}{suffix}"
         picture = folder / f"{path.stem}.png"
-        require_free([target, picture], [path, *recordings], overwrite)
+        require_free([target, picture], [path, *recordings], overwrite, "cleaned")
         image, cleaned = clean(path, header, model, mix, target, subtype, progress, overwrite)
         write_whole(picture, image)
         return cleaned
@@ -108,10 +113,6 @@ class Classical:
         return np.reshape(y, x.shape)
 
 
-class BeyondFullScale(Exception):
-    """The result reaches beyond -1 to 1, the most that integers hold."""
-
-
 def clean(path, header, model, mix, target, subtype, progress, overwrite):
     """Read, clean and write chunk by chunk; return the picture and what became of the sound."""
     sr, channels, frames = header.sr, header.channels, header.frames
@@ -131,8 +132,7 @@ def clean(path, header, model, mix, target, subtype, progress, overwrite):
     with writer(target, sr, channels, overwrite=overwrite, subtype=subtype, frames=frames) as write:
         for y in process_in_chunks(process, recording(), chunk=chunk, overlap=overlap):
             peak = max(peak, float(np.abs(y).max()))
-            if peak > 1 and subtype not in ("FLOAT", "DOUBLE"):
-                raise BeyondFullScale
+            require_scale(peak, subtype)
             write(y)
             after.add(y)
             done += y.shape[-1]
@@ -141,28 +141,6 @@ def clean(path, header, model, mix, target, subtype, progress, overwrite):
         image = draw(before, after)  # before the sound appears: both or neither
     softer = before.quietest_tenth() - after.quietest_tenth()
     return image, Cleaned(target, header.seconds, peak, softer)
-
-
-def storage(header):
-    """Suffix and subtype of the result: those of the recording where they lose nothing."""
-    if header.format == "FLAC":
-        return ".flac", header.subtype if header.subtype != "PCM_S8" else "PCM_16"
-    lossless = header.subtype in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
-    return ".wav", header.subtype if lossless else "PCM_16"
-
-
-def require_free(targets, recordings, overwrite):
-    """Raise if a result would replace a recording, or anything else unasked."""
-    existing = [target for target in targets if target.exists()]
-    for target in existing:
-        if any(path.exists() and target.samefile(path) for path in recordings):
-            raise AudioFileError(
-                f"{target} is itself a recording to be cleaned, and recordings are never written "
-                f"over; choose another folder for --out"
-            )
-    if existing and not overwrite:
-        names = ", ".join(map(str, existing))
-        raise AudioFileError(f"{names} already there; --overwrite replaces them")
 
 
 def require_share(name, value):
@@ -184,104 +162,22 @@ def write_whole(path, content):
 # %% Pictures
 
 
-class Columns:
-    """Spectrogram of a signal that passes by, averaged into few columns: small for any length."""
-
-    def __init__(self, n_samples, sr):
-        self.sr, self.n_samples = sr, n_samples
-        self.n_fft = 2 ** round(np.log2(FRAME * sr))
-        self.hop = self.n_fft // 2
-        self.n_frames = 1 + max(0, n_samples - self.n_fft) // self.hop
-        self.power = np.zeros((1 + self.n_fft // 2, min(COLUMNS, self.n_frames)))  # (F, columns)
-        self.count = np.zeros(self.power.shape[1])  # frames in each column
-        self.t = 0  # next frame
-        self.rest = None  # (C, n) samples from its start on
-
-    def add(self, x):
-        """Take the next samples, (n,) or (C, n)."""
-        x = np.atleast_2d(x)
-        x = x if self.rest is None else np.concatenate([self.rest, x], axis=-1)
-        if x.shape[-1] == self.n_samples < self.n_fft:
-            x = np.pad(x, [(0, 0), (0, self.n_fft - self.n_samples)])  # the only frame
-        if x.shape[-1] >= self.n_fft:
-            self._add_frames(x)
-            T = 1 + (x.shape[-1] - self.n_fft) // self.hop
-            x = x[:, T * self.hop :]
-        self.rest = x.copy()
-
-    def _add_frames(self, x):
-        power = 0
-        for channel in x:
-            X = dsp.stft(channel, n_fft=self.n_fft, hop_length=self.hop, center=False)  # (F, T)
-            power = power + np.square(np.abs(X), dtype=np.float64) / len(x)
-        t = self.t + np.arange(power.shape[1])
-        column = t * len(self.count) // self.n_frames  # (T,) not decreasing
-        first = np.flatnonzero(np.diff(column, prepend=-1))  # frame that begins each column
-        self.power[:, column[first]] += np.add.reduceat(power, first, axis=1)
-        self.count[column[first]] += np.diff(first, append=len(t))
-        self.t = t[-1] + 1
-
-    def decibels(self):
-        """Return (F, columns) levels in dB; a tone of amplitude 1 has 0 dB."""
-        scale = (self.n_fft / 4) ** 2  # |X|^2 of such a tone: (sum of the Hann window / 2)^2
-        return dsp.power_to_db(self.power / (self.count * scale), amin=1e-14, top_db=None)
-
-    def quietest_tenth(self):
-        """Level in dB that a tenth of the columns stay below: mostly the background."""
-        power = self.power.sum(axis=0) / (self.count * self.n_fft**2)
-        return float(dsp.power_to_db(np.percentile(power, 10), amin=1e-14, top_db=None))
-
-
 def draw(before, after):
     """Draw the spectrograms before and after in the same colours, and the gain; return a PNG."""
-    import matplotlib.pyplot as plt
-
     old, new = before.decibels(), after.decibels()
-    figure, axes = plot.subplots(3, height=2.2, sharex=True)
-    hop_length = before.n_samples / old.shape[1]
-    for ax, values, name, unit, top, bottom in (
-        (axes[0], old, "before", "level (dB)", old.max(), old.max() - DYNAMIC_RANGE),
-        (axes[1], new, "after", "level (dB)", old.max(), old.max() - DYNAMIC_RANGE),
-        (axes[2], new - old, "gain", "gain (dB)", 0, -GAIN_RANGE),
-    ):
-        plot.spectrogram(values, before.sr, hop_length, scale="mel", ax=ax)
-        ax.collections[0].set_clim(bottom, top)
-        ax.child_axes[0].set_ylabel(unit)
-        ax.set_title(name, loc="left", fontsize=plot.LETTERS)
-    png = BytesIO()
-    figure.savefig(png, format="png", dpi=200)
-    plt.close(figure)
-    return png.getvalue()
+    levels = "level (dB)", old.max() - DYNAMIC_RANGE, old.max()
+    return draw_below_each_other(
+        [
+            (old, "before", *levels),
+            (new, "after", *levels),
+            (new - old, "gain", "gain (dB)", -GAIN_RANGE, 0),
+        ],
+        before.sr,
+        before.n_samples,
+    )
 
 
 # %% Command
-
-
-class Progress:
-    """One line that says how far it is, renewed in place; none if the output goes to a file."""
-
-    def __init__(self, label):
-        self.label, self.start = label, time.perf_counter()
-
-    def __call__(self, done, seconds):
-        """Show that `done` of the recording's seconds are cleaned."""
-        spent = time.perf_counter() - self.start
-        left = clock(spent * (seconds / done - 1))
-        self.show(
-            f"{self.label}: {done / seconds:.0%}, {left} left, {done / spent:.0f} x real time"
-        )
-
-    def show(self, line):
-        """Replace what the line says."""
-        if sys.stdout.isatty():
-            print("\r" + line.ljust(79), end="\r", flush=True)
-
-
-def clock(seconds):
-    """Write a duration as 23:45, or 1:23:45 with hours."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def main():
@@ -301,29 +197,12 @@ def main():
     except (ScratchAudioError, OSError) as error:
         sys.exit(f"error: {error}")
 
-    failures, names = 0, set()
-    for number, path in enumerate(args.recordings, 1):
-        progress = Progress(f"[{number}/{len(args.recordings)}] {path.name}")
-        try:
-            if path.stem in names:
-                raise AudioFileError(f"{path}: another recording here is named {path.stem} too")
-            names.add(path.stem)
-            cleaned = enhance_file(
-                path, args.out, model, args.mix, args.overwrite, args.recordings, progress
-            )
-        except (ScratchAudioError, OSError) as error:
-            failures += 1
-            progress.show("")
-            where = "" if str(path) in str(error) else f"{path}: "
-            print(f"error: {where}{error}", file=sys.stderr, flush=True)
-            continue
-        except KeyboardInterrupt:
-            progress.show("")
-            print(f"stopped: nothing of {path.name} was written", file=sys.stderr)
-            sys.exit(130)  # as shells say it
-        progress.show("")
-        print(summary(progress, cleaned), flush=True)
-    sys.exit(1 if failures else 0)
+    def process(path, progress):
+        return enhance_file(
+            path, args.out, model, args.mix, args.overwrite, args.recordings, progress
+        )
+
+    process_each(args.recordings, process, summary)
 
 
 def load_enhancer(method, path):
@@ -340,11 +219,9 @@ def load_enhancer(method, path):
 
 def summary(progress, cleaned):
     """Say in one line what became of a recording."""
-    spent = time.perf_counter() - progress.start
     beyond = f"; 32-bit floats, for it reaches {cleaned.peak:.2f}" if cleaned.peak > 1 else ""
     return (
-        f"{progress.label}: {clock(cleaned.seconds)} cleaned in {clock(spent)} "
-        f"({cleaned.seconds / spent:.0f} x real time), pauses {cleaned.softer:.1f} dB softer -> "
+        f"{progress.total(cleaned.seconds, 'cleaned')}, pauses {cleaned.softer:.1f} dB softer -> "
         f"{cleaned.sound}{beyond}"
     )
 
