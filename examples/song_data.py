@@ -9,12 +9,10 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from scratchaudio.errors import AudioFileError, ConfigError
 from scratchaudio.io import load
 
-SONGS = Path(__file__).parent.parent / "sounds" / "songs"
+SONGS = Path(__file__).resolve().parent.parent / "sounds" / "songs"
 STEMS = ("vocals", "drums", "bass", "other")
 SPLITS = ("train", "validation", "demo")
 
@@ -59,21 +57,14 @@ def load_split(split, songs=SONGS):
     """Read the songs of "train", "validation" or "demo", one after the other."""
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {SPLITS}, got {split!r}")
+    if not (songs / "songs.csv").is_file():
+        raise AudioFileError(f"no songs.csv in {songs}, the list of its songs")
     with (songs / "songs.csv").open(newline="", encoding="utf-8") as file:
         names = [song["name"] for song in csv.DictReader(file) if song["split"] == split]
     for name in names:
         yield load_song(name, songs)
 
 
-def true_stems(path, songs=SONGS):
-    """Find the stems of a mix that belongs to one of the songs; None for any other file.
-
-    `songs/demo.mp3` is the mix of "morning", coded; `songs/NAME` is a folder of stems.
-    """
-    name = "morning" if Path(path).resolve() == (songs / "demo.mp3").resolve() else None
-    return load_song(name, songs) if name else None
-
-
-def stack(vocals, accompaniment):
-    """Both stems in one array (2, C, N), as separators return them."""
-    return np.stack([vocals, accompaniment])
+def true_song(path, songs=SONGS):
+    """The song whose mix this file is, `songs/demo.mp3`; None for any other."""
+    return load_song("morning", songs) if Path(path).resolve() == songs / "demo.mp3" else None

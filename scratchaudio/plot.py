@@ -10,8 +10,9 @@ another) by passing the same Axes again, and stacked over one time axis with `su
     plot.probabilities(probability, y_true, threshold=0.5, ax=bottom)
     figure.savefig("detection.png", dpi=200)
 
-Two functions show several things that must be drawn on one scale, and return a figure of their own:
-`spectrograms`, side by side, and `attention`, maps under the spectrogram that they look at.
+Three functions show several things together, and return a figure of their own: `spectrograms`, side
+by side, `attention`, maps under the spectrogram that they look at, and `components` of a
+factorisation, one below the other.
 
 The style, stated once here: what is measured is drawn in colour, what only helps to read it in
 grey; no box, no ornament, every axis with its unit. The colours of Okabe & Ito can be told apart
@@ -320,6 +321,20 @@ def by_snr(snrs, values, intervals=None, label=None, ylabel="F1 (0 to 1)", ax=No
     return _finish(ax, "signal-to-noise ratio (dB)", ylabel, legend="best")
 
 
+def divergence(updates, values, ax=None):
+    """Draw how a divergence fell over the updates of a factorisation, on a logarithmic scale.
+
+    Parameters
+    ----------
+    updates, values : (P,) numbers of updates, and the divergence after each; from the history that
+        `factorization.nmf` returns
+    """
+    updates, values = _array("updates", updates, 1), _array("values", values, 1)
+    ax = _axes(ax)
+    ax.semilogy(updates, values, color=BLUE, marker="o", markersize=3)
+    return _finish(ax, "updates", "divergence")
+
+
 # Several drawings on one scale -------------------------------------------------------------------
 
 
@@ -406,6 +421,61 @@ def attention(weights, S_db, sr, hop_length, frequencies=None, scale="linear"):
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
         ax.tick_params(labelleft=False)
+    return figure, axes
+
+
+def components(spectra, activations, sr, hop_length, names=None):
+    """Draw the components of a factorisation, one in a row: spectrum left, activation right.
+
+    Each is drawn relative to its own peak: a spectrum in dB over a logarithmic frequency, an
+    activation as it is.
+
+    Parameters
+    ----------
+    spectra : (F, K) magnitudes at frequencies from 0 to sr / 2
+    activations : (K, T)
+    sr, hop_length : as for `spectrogram`
+    names : (K,) what stands above each, or None
+
+    Returns
+    -------
+    the figure, and its Axes (K, 2)
+    """
+    import matplotlib.pyplot as plt
+
+    spectra, H = _array("spectra", spectra, 2), _array("activations", activations, 2)
+    F, K = spectra.shape
+    names = [f"{k + 1}" for k in range(K)] if names is None else names
+    if len(H) != K or len(names) != K:
+        raise ShapeError(
+            f"spectra (F, K), activations (K, T) and names (K,) must have one K, got {K}, {len(H)} "
+            f"and {len(names)}"
+        )
+    figure, axes = plt.subplots(
+        K,
+        2,
+        figsize=(WIDTH, 0.3 + 0.75 * K),
+        sharex="col",
+        squeeze=False,
+        width_ratios=[1, 2],
+        layout="constrained",
+    )
+    frequencies = np.linspace(0, sr / 2, F)[1:]  # a logarithm has no 0
+    times = np.arange(H.shape[1]) * hop_length / sr
+    for k, (left, right) in enumerate(axes):
+        levels = 20 * np.log10(np.maximum(spectra[1:, k] / (spectra[1:, k].max() or 1), 1e-3))
+        left.semilogx(frequencies, levels, color=BLUE, linewidth=0.8)
+        right.plot(times, H[k] / (H[k].max() or 1), color=BLUE, linewidth=0.8)
+        left.set_ylim(-60, 3)
+        left.set_xlim(50, sr / 2)
+        right.set_yticks([])
+        right.margins(x=0)
+        left.set_title(names[k], loc="left", fontsize=SMALL, color=INK, pad=2)
+        _finish(left, "frequency (Hz)", "dB" if k == K // 2 else None)
+        _finish(right, "time (s)", None)
+    ticks = [100, 1000, 10000]
+    axes[0, 0].set_xticks(ticks, labels=[f"{tick}" for tick in ticks])
+    axes[0, 0].minorticks_off()
     return figure, axes
 
 

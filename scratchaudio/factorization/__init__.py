@@ -4,8 +4,8 @@ from scratchaudio.factorization.grouping import (
     Properties,
     first_half,
     group_models,
-    looks_like_voice,
     properties,
+    voice_likeness,
 )
 from scratchaudio.factorization.nmf import (
     Factorization,
@@ -25,11 +25,11 @@ __all__ = [
     "first_half",
     "group_models",
     "harmonic_spectra",
-    "looks_like_voice",
     "nmf",
     "nndsvd_factors",
     "properties",
     "random_factors",
     "update_activations",
     "update_spectra",
+    "voice_likeness",
 ]

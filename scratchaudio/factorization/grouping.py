@@ -14,7 +14,7 @@ that tell voices from bands:
     attack      share of its changes that are rises, in squares: what is struck or plucked starts at
                 once and dies slowly, and lies above 1/2. A voice grows as fast as it fades
 
-`looks_like_voice` asks for all of them. It knows singing no better than that: a flute in the middle
+`voice_likeness` asks for all of them. It knows singing no better than that: a flute in the middle
 is a voice to it. What has learned from voices knows more, see `models.nmf_separator`.
 
 Legend: W (C F, K) spectra, H (K, T) activations, C channels above each other, F bins, K components,
@@ -24,15 +24,19 @@ T frames, S sources.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer
 
 LOW, HIGH = 200, 5000  # Hz
-# A component of these properties may be a voice.
-MOST_ASIDE = 0.3  # either side
-MOST_LOW, MOST_HIGH = 0.3, 0.3
-MOST_FLAT = 0.35
-MOST_ATTACK = 0.6
+# What a voice has at most of each property, and how far from it doubt becomes certainty.
+MOST = {
+    "position": (0.3, 0.1),  # to either side
+    "low": (0.3, 0.1),
+    "high": (0.3, 0.1),
+    "flatness": (0.35, 0.05),
+    "attack": (0.6, 0.05),
+}
 
 
 class Properties(NamedTuple):
@@ -91,15 +95,26 @@ def properties(W, H, sr, n_channels=1):
     )
 
 
-def looks_like_voice(found):
-    """Mark the components whose properties do not speak against a voice: `Properties` -> (K,)."""
-    return (
-        (np.abs(found.position) <= MOST_ASIDE)
-        & (found.low <= MOST_LOW)
-        & (found.high <= MOST_HIGH)
-        & (found.flatness <= MOST_FLAT)
-        & (found.attack <= MOST_ATTACK)
-    )
+def voice_likeness(found):
+    """How little the properties of each component speak against a voice, from 0 to 1.
+
+        likeness = product over the properties of sigmoid( (most - |value|) / softness )
+
+    One that is far from a voice's is enough for a 0. A yes or no would turn over by next to nothing
+    and take a whole component with it.
+
+    Parameters
+    ----------
+    found : Properties
+
+    Returns
+    -------
+    (K,)
+    """
+    likeness = 1.0
+    for name, (most, softness) in MOST.items():
+        likeness = likeness * expit((most - np.abs(getattr(found, name))) / softness)
+    return likeness
 
 
 def first_half(n_components):
@@ -115,7 +130,8 @@ def group_models(W, H, groups):
     ----------
     W, H : (F, K) and (K, T)
     groups : (K,) number of the source that each component belongs to, from 0; or bool, where True
-        is source 0, the one marked, and False source 1, the rest
+        is source 0, the one marked, and False source 1, the rest; or float from 0 to 1, the share
+        of source 0, the rest of which is source 1's
 
     Returns
     -------
@@ -123,11 +139,16 @@ def group_models(W, H, groups):
     """
     groups = np.asarray(groups)
     groups = np.where(groups, 0, 1) if groups.dtype == bool else groups
-    if groups.shape != (len(H),) or not np.issubdtype(groups.dtype, np.integer):
+    if groups.shape != (len(H),) or groups.dtype.kind not in "iuf":
         raise ShapeError(
-            f"groups must hold an integer or bool for each of the {len(H)} components, got shape "
-            f"{groups.shape} and dtype {groups.dtype}"
+            f"groups must hold an integer, bool or share for each of the {len(H)} components, got "
+            f"shape {groups.shape} and dtype {groups.dtype}"
         )
+    if groups.dtype.kind == "f":
+        if not (groups.min() >= 0 and groups.max() <= 1):
+            raise ShapeError(f"groups must be shares from 0 to 1, got {groups}")
+        shares = np.stack([groups, 1 - groups]).astype(W.dtype)  # (2, K)
+        return np.stack([(W * share) @ H for share in shares])
     n_sources = max(2, int(groups.max()) + 1)
     return np.stack([W[:, groups == s] @ H[groups == s] for s in range(n_sources)])
 

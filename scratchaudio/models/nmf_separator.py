@@ -5,8 +5,8 @@ V (C F, T), and the factors of V ~ W H are spectra with a place: column k of W s
 sounds like and, by its two halves, how loudly in either channel. The components of the voice give a
 mask, and the mask a sound. Two ways to know them:
 
-`BlindSeparator` knows no other song. It factorises V and asks of each component
-(`factorization.looks_like_voice`): does it stand in the middle, has it partials, does it begin
+`BlindSeparator` knows no other song. It factorises V and looks at each component
+(`factorization.voice_likeness`): does it stand in the middle, has it partials, does it begin
 softly?
 
 `NMFSeparator` has spectra of voices, W_v, and of bands, W_b, learned from songs whose stems are
@@ -20,14 +20,14 @@ known. It hears three witnesses:
 
     repetition      A note comes back, played by whom it was played by before. So the song is
                     factorised once more by itself, V ~ W H, and M says of each component as a whole
-                    which share s_k of it is voice:
+                    which share of it is voice, weighed with the likeness l_k of its properties:
 
                         s_k = sum M P_k / sum P_k over all f, t,     P_k = V W_k H_k / (W H)
-                        B   = sum_k s_k^2 W_k H_k / (W H)
+                        B   = sum_k sqrt(s_k l_k) W_k H_k / (W H)
 
     place           psi, from 1 in the middle to 0 on either side (`dsp.similarity`)
 
-    mask = sqrt(M B) psi^2
+    mask = M^0.7 B^0.5 psi^2
 
 What a moment says is weighed against what the whole song says. Bands are offered their spectra
 thrice, left, in the middle and right; singers theirs in the middle. What lies outside `LOWEST` to
@@ -56,10 +56,10 @@ from scratchaudio.errors import (
 )
 from scratchaudio.factorization import (
     group_models,
-    looks_like_voice,
     nmf,
     properties,
     random_factors,
+    voice_likeness,
 )
 
 SAMPLE_RATE = 44100  # Hz, of the songs that dictionaries are learned from
@@ -81,7 +81,7 @@ def stack_channels(X):
 
 
 def middle(X):
-    """psi cut to 0 ... 1: (C, F, T) -> (F, T); all is in the middle of a song of one channel."""
+    """Similarity psi cut to 0 ... 1, (C, F, T) -> (F, T); 1 for a song of one channel."""
     return np.maximum(dsp.similarity(X), 0) if len(X) == 2 else np.ones(X.shape[1:])
 
 
@@ -120,9 +120,7 @@ class BlindSeparator:
     rng : seed of the start; the same seed gives the same stems
     """
 
-    def __init__(
-        self, n_components=32, *, n_fft=2048, hop_length=512, beta=1.0, n_iter=100, rng=0
-    ):
+    def __init__(self, n_components=32, *, n_fft=2048, hop_length=512, beta=1.0, n_iter=100, rng=0):
         require_positive_integer("n_components", n_components)
         if n_components < 2:
             raise ConfigError(f"n_components must be at least 2, got {n_components}")
@@ -142,8 +140,8 @@ class BlindSeparator:
         W, H, _ = nmf(
             V, *random_factors(V, self.n_components, self.rng), beta=self.beta, n_iter=self.n_iter
         )
-        groups = looks_like_voice(properties(W, H, sr, n_channels=len(X)))
-        mask = dsp.ratio_masks(group_models(W, H, groups), power=1)[0]
+        share = voice_likeness(properties(W, H, sr, n_channels=len(X)))
+        mask = dsp.ratio_masks(group_models(W, H, share), power=1)[0]
         mask = mask.reshape(X.shape) * middle(X) ** 2
         return _stems(x, mask * X, self.n_fft, self.hop_length)
 
@@ -179,6 +177,8 @@ class NMFSeparator:
         (2, ...) vocals and accompaniment, each of the shape and dtype of x; they sum to x
         """
         _require_song(x, sr)
+        if sr < 2 * LOWEST:
+            raise ConfigError(f"sr must be at least {2 * LOWEST} Hz to hold a voice, got {sr}")
         n_fft = 2 * round(sr * N_FFT / SAMPLE_RATE / 2)
         X = dsp.stft(np.atleast_2d(x), n_fft=n_fft, hop_length=n_fft // 4)  # (C, F, T)
         F = min(N_BINS, X.shape[1])
@@ -189,26 +189,27 @@ class NMFSeparator:
 
     def mask(self, X):
         """The mask of the voice, described above: (C, F, T) complex, F <= `N_BINS` -> (C, F, T)."""
+        C, F, T = X.shape
         V, psi = stack_channels(X), middle(X)  # (C F, T), (F, T)
         V /= V.mean() or 1
-        F = X.shape[1]
-        centred = [self.voice[:F]] * len(X)
-        placed = [[gain * self.band[:F] for gain in gains[: len(X)]] for gains in PLACES]
-        W = np.concatenate([np.concatenate(c) for c in (centred, *placed[: 2 * len(X) - 1])], axis=1)
+
+        places = PLACES if C == 2 else ((1.0,),)
+        voice = np.concatenate([self.voice[:F]] * C)
+        bands = [np.concatenate([gain * self.band[:F] for gain in gains]) for gains in places]
+        W = np.concatenate([voice, *bands], axis=1)
         H = random_factors(V, W.shape[1], 0)[1]
         H = nmf(V, W, H, n_fixed=W.shape[1], n_iter=N_ITER, tol=0, every=N_ITER).H
-        H = uniform_filter1d(H, SMOOTHING, axis=1)
-        n_voice = self.voice.shape[1]
-        groups = np.arange(len(H)) < n_voice
-        M = dsp.ratio_masks(group_models(W, H, groups), power=1)[0]  # (C F, T)
+        H = np.maximum(uniform_filter1d(H, SMOOTHING, axis=1), 0)  # its running sum may pass 0
+        is_voice = np.arange(len(H)) < voice.shape[1]
+        M = dsp.ratio_masks(group_models(W, H, is_voice), power=1)[0]  # (C F, T)
 
         W, H, _ = nmf(V, *random_factors(V, N_OWN, 0), n_iter=N_ITER, tol=0, every=N_ITER)
         WH = np.maximum(W @ H, 1e-9)
-        ratio = V / WH
-        evidence = M * np.tile(psi, (len(X), 1))
-        share = _total(W, evidence * ratio, H) / np.maximum(_total(W, ratio, H), 1e-30)  # (K,)
-        B = (W * np.square(share)) @ H / WH
-        return np.sqrt(M * B).reshape(X.shape) * psi**2
+        told = _total(W, M * np.tile(psi, (C, 1)) * V / WH, H)
+        share = told / np.maximum(_total(W, V / WH, H), 1e-30)  # (K,)
+        found = properties(W, H, round(2 * (F - 1) * SAMPLE_RATE / N_FFT), n_channels=C)
+        B = (W * np.sqrt(share * voice_likeness(found))) @ H / WH
+        return (M**0.7 * B**0.5).reshape(C, F, T) * psi**2
 
     # What a checkpoint needs -----------------------------------------------------------------
 
@@ -225,15 +226,17 @@ class NMFSeparator:
         return {"voice": self.voice.copy(), "band": self.band.copy()}
 
     def load_state_dict(self, state):
-        """Take over the dictionaries of `state_dict()`."""
-        for name in ("voice", "band"):
-            W = require_signal(name, state[name])
+        """Take over the dictionaries of `state_dict()`; after an error both are as they were."""
+        if set(state) != {"voice", "band"}:
+            raise ShapeError(f"state must be the dictionaries voice and band, got {sorted(state)}")
+        for name, W in state.items():
+            W = require_signal(name, W)
             if W.ndim != 2 or len(W) != N_BINS or W.min() < 0:
                 raise ShapeError(
                     f"{name} must be ({N_BINS}, components), not negative, got shape {W.shape} and "
                     f"a least entry of {W.min():g}"
                 )
-            setattr(self, name, np.array(W, np.float32))
+        self.voice, self.band = (np.array(state[name], np.float32) for name in ("voice", "band"))
 
     def eval(self):
         """Return self, as layers do; nothing is trained by gradients here."""
@@ -241,7 +244,7 @@ class NMFSeparator:
 
 
 def _total(W, Q, H):
-    """sum over f, t of Q[f, t] W[f, k] H[k, t], for each k."""
+    """Sum over f, t of Q[f, t] W[f, k] H[k, t], for each k."""
     return (W * (Q @ H.T)).sum(axis=0)
 
 

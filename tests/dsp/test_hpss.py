@@ -81,18 +81,74 @@ def test_a_tone_is_harmonic_and_a_click_is_not():
         assert np.square(part - alone).sum() < 0.2 * np.square(alone).sum()
 
 
-def test_the_voice_between_is_neither_the_held_note_nor_the_drum():
-    """A chirping tone, gliding as a voice does, beside a held tone and clicks."""
+def held_note(t):
+    return np.sin(2 * np.pi * 600 * t)
+
+
+def strokes(t):
+    """Clicks with about the power of the held note."""
+    x = np.zeros(len(t))
+    x[SR // 3 :: SR // 2] = 60
+    return x
+
+
+def gliding(t, octaves=0.3):
+    """A voice on its way, that wavers as voices do."""
+    pitch = 1500 * 2 ** (octaves * np.sin(2 * np.pi * 0.2 * t))
+    pitch = pitch * (1 + 0.03 * np.sin(2 * np.pi * 5 * t))
+    return np.sin(2 * np.pi * np.cumsum(pitch) / SR)
+
+
+def energy(x):
+    return np.square(x).sum()
+
+
+@pytest.mark.parametrize("parts", [(held_note, strokes), (held_note,), (strokes,)])
+def test_the_voice_between_is_neither_the_held_note_nor_the_drum(parts):
     t = np.arange(6 * SR) / SR
-    vibrato = 2 * np.pi * (1500 * t - 60 / (2 * np.pi * 5) * np.cos(2 * np.pi * 5 * t))
-    voice, held = np.sin(vibrato), np.sin(2 * np.pi * 600 * t)
-    clicks = np.zeros(len(t))
-    clicks[SR // 3 :: SR // 2] = 15
-    mix = voice + held + clicks
-    estimate = dsp.voice_between(mix, SR)
-    before = np.square(mix - voice).sum()
-    assert np.square(estimate - voice).sum() < 0.3 * before
-    assert dsp.voice_between(np.float32([mix, mix]), SR).dtype == np.float32
+    voice, band = gliding(t), sum(part(t) for part in parts)
+    estimate = dsp.voice_between(voice + band, SR)
+    assert energy(estimate - voice) < 0.3 * energy(band)
+    assert energy(dsp.voice_between(band, SR)) < 0.02 * energy(band)
+    assert energy(dsp.voice_between(voice, SR) - voice) < 0.15 * energy(voice)
+
+
+def test_a_voice_that_always_wavers_around_one_pitch_goes_with_the_band():
+    """To a long window it is a comb of steady lines, as far apart as it wavers fast."""
+    t = np.arange(6 * SR) / SR
+    voice = gliding(t, octaves=0)
+    assert energy(dsp.voice_between(voice, SR)) < 0.1 * energy(voice)
+
+
+def test_what_is_very_low_is_not_the_voice():
+    t = np.arange(6 * SR) / SR
+    low = np.sin(2 * np.pi * np.cumsum(60 + 30 * np.sin(2 * np.pi * 0.2 * t)) / SR)
+    kept = dsp.voice_between(low + gliding(t), SR)
+    assert energy(kept) > 0.5 * energy(gliding(t))
+    spectrum = np.square(np.abs(np.fft.rfft(kept * np.hanning(len(kept)))))
+    frequencies = np.fft.rfftfreq(len(kept), 1 / SR)
+    assert spectrum[frequencies < 90].sum() < 1e-4 * spectrum.sum()
+    higher = np.sin(2 * np.pi * np.cumsum(250 + 60 * np.sin(2 * np.pi * 0.2 * t)) / SR)
+    assert energy(dsp.voice_between(higher, SR) - higher) < 0.3 * energy(higher)
+
+
+def test_the_voice_between_of_channels_scales_and_shapes():
+    t = np.arange(2 * SR + 1) / SR
+    x = np.stack([gliding(t) + held_note(t), strokes(t)])
+    estimate = dsp.voice_between(x, SR)
+    assert estimate.shape == x.shape and estimate.dtype == np.float64
+    for channel in range(2):
+        alone = dsp.voice_between(x[channel], SR)
+        np.testing.assert_allclose(estimate[channel], alone, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(dsp.voice_between(-8 * x, SR), -8 * estimate, rtol=0, atol=1e-8)
+    single = dsp.voice_between(x.astype(np.float32), SR)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, estimate, rtol=0, atol=1e-3)
+    assert not dsp.voice_between(0 * x, SR).any()
+    assert dsp.voice_between(np.ones(1), SR).shape == (1,)
+    other = dsp.voice_between(x, SR, kernel_size=9)
+    assert energy(other - estimate) > 1e-3 * energy(estimate)
+    assert energy(dsp.voice_between(x, SR, power=1.0) - estimate) > 1e-3 * energy(estimate)
 
 
 def test_what_is_refused():
@@ -111,3 +167,7 @@ def test_what_is_refused():
         dsp.hpss(np.full((4, 6), np.nan))
     with pytest.raises(ShapeError, match="S must be a finite spectrogram"):
         dsp.hpss(np.ones(4))
+    with pytest.raises(ShapeError, match="x must be finite"):
+        dsp.voice_between(np.full(SR, np.nan), SR)
+    with pytest.raises(ConfigError, match="sr must be"):
+        dsp.voice_between(np.ones(SR), 0)

@@ -1,5 +1,8 @@
 """REPET: periods of what repeats, medians by loops, and a voice over a loop of music."""
 
+import importlib
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +13,7 @@ from scratchaudio.errors import ConfigError, ShapeError
 
 SR = 8000
 seeds = st.integers(0, 2**32 - 1)
+module = importlib.import_module("scratchaudio.dsp.repet")
 
 
 @given(seed=seeds)
@@ -35,6 +39,22 @@ def test_the_period_of_a_loop_is_found(period, seed):
     assert found == period
 
 
+@given(seed=seeds, n=st.integers(8, 30), shortest=st.integers(1, 4), more=st.integers(0, 3))
+def test_the_period_by_loops(seed, n, shortest, more):
+    b = np.random.default_rng(seed).random(n)
+    heights = {}
+    for lag in range(shortest, shortest + more + 1):
+        over = []
+        for m in range(lag, n, lag):
+            near = [b[j] for j in range(m - lag // 2, m + lag // 2 + 1) if 0 <= j < n]
+            over.append(b[m] - sum(near) / len(near))
+        heights[lag] = sum(over) / len(over)
+    if shortest == 1:
+        heights[1] = 0  # a lag of 1 has nothing around it
+    period = dsp.repetition_period(b, shortest, shortest + more)
+    assert heights[period] == pytest.approx(max(heights.values()), abs=1e-12)
+
+
 @given(seed=seeds, period=st.integers(1, 6))
 def test_the_repeating_mask_by_loops(seed, period):
     V = np.random.default_rng(seed).random((3, 13))
@@ -45,16 +65,22 @@ def test_the_repeating_mask_by_loops(seed, period):
             assert mask[f, t] == pytest.approx(min(middle, V[f, t]) / V[f, t])
 
 
-@given(seed=seeds, n_similar=st.integers(1, 4), apart=st.integers(1, 4))
-def test_the_similar_mask_by_loops(seed, n_similar, apart):
+@given(
+    seed=seeds,
+    n_similar=st.integers(1, 4),
+    apart=st.integers(1, 4),
+    least=st.sampled_from([0.0, 0.9]),
+)
+def test_the_similar_mask_by_loops(seed, n_similar, apart, least):
     rng = np.random.default_rng(seed)
     V = rng.random((4, 12))
-    mask = dsp.similar_mask(V, n_similar, apart)
+    mask = dsp.similar_mask(V, n_similar, apart, least)
     unit = V / np.linalg.norm(V, axis=0)
     cosine = unit.T @ unit
     for t in range(12):
         row = np.concatenate([[-1], cosine[t], [-1]])
         peaks = [k for k in range(12) if row[k + 1] > row[k] and row[k + 1] > row[k + 2]]
+        peaks = [k for k in peaks if cosine[t, k] >= least]
         chosen = []
         for k in sorted(peaks, key=lambda k: -cosine[t, k]):  # the best first, none beside it
             if all(abs(k - other) >= apart for other in chosen):
@@ -93,6 +119,49 @@ def test_the_voice_comes_out_of_a_loop(method):
     np.testing.assert_allclose(stereo[0], estimate, atol=1e-9)
     assert method(band.astype(np.float32), SR, **settings).dtype == np.float32
     assert np.square(stereo[1]).sum() < 0.1 * np.square(band).sum(), "a mere loop is background"
+
+
+@pytest.mark.parametrize("periods", [(0.05, 0.2), (0.05, 8.0), (3.0, 8.0)])
+def test_repet_step_by_step(monkeypatch, periods):
+    """Between the shortest and the longest period that fits in thrice."""
+    monkeypatch.setattr(module, "PERIODS", periods)
+    rng = np.random.default_rng(1)
+    x = np.tile(rng.standard_normal(1600), 4) + rng.standard_normal(6400)
+    X = dsp.stft(x, n_fft=256, hop_length=64)  # 101 frames
+    V = np.abs(X)
+    longest = min(round(periods[1] * SR / 64), 33)
+    shortest = min(round(periods[0] * SR / 64), longest)
+    period = dsp.repetition_period(dsp.beat_spectrum(V), shortest, longest)
+    Y = (1 - dsp.repeating_mask(V, period)) * X
+    Y[: math.ceil(100 * 256 / SR)] = 0
+    expected = dsp.istft(Y, n_fft=256, hop_length=64, length=len(x))
+    np.testing.assert_allclose(dsp.repet(x, SR, n_fft=256, hop_length=64), expected, atol=1e-9)
+
+
+def test_repet_sim_step_by_step():
+    x = np.random.default_rng(2).standard_normal(5 * SR)
+    X = dsp.stft(x, n_fft=256, hop_length=64)
+    mask = dsp.similar_mask(np.abs(X), n_similar=100, apart=SR // 64, least=0)
+    Y = (1 - mask) * X
+    Y[: math.ceil(100 * 256 / SR)] = 0
+    expected = dsp.istft(Y, n_fft=256, hop_length=64, length=len(x))
+    np.testing.assert_allclose(dsp.repet_sim(x, SR, n_fft=256, hop_length=64), expected, atol=1e-9)
+
+
+def test_at_most_100_frames_are_similar():
+    V = np.random.default_rng(0).random((4, 500))
+    np.testing.assert_array_equal(dsp.similar_mask(V), dsp.similar_mask(V, 100, 1, 0.0))
+    assert not np.array_equal(dsp.similar_mask(V), dsp.similar_mask(V, 120))
+
+
+@pytest.mark.parametrize("method", [dsp.repet, dsp.repet_sim])
+def test_what_is_very_low_is_background(method):
+    t = np.arange(6 * SR) / SR
+    low = np.sin(2 * np.pi * np.cumsum(40 + 20 * np.sin(2 * np.pi * 0.13 * t**1.5)) / SR)
+    higher = np.sin(2 * np.pi * np.cumsum(600 + 300 * np.sin(2 * np.pi * 0.13 * t**1.5)) / SR)
+    left = [method(x, SR, n_fft=1024, hop_length=256) for x in (low, higher)]
+    assert np.square(left[0]).sum() < 0.01 * np.square(low).sum()
+    assert np.square(left[1]).sum() > 0.3 * np.square(higher).sum(), "which never repeats"
 
 
 def test_silence_is_background():

@@ -1,0 +1,442 @@
+"""Take a song apart by non-negative matrix factorisation: the voice, and the rest.
+
+    python examples/separate_nmf.py                                    the song of the demo
+    python examples/separate_nmf.py --n-components 64 --beta 0
+    python examples/separate_nmf.py --filename-music my_song.mp3       your own
+
+A spectrogram is explained by some dozens of spectra, each switched on and off: `factorization.nmf`.
+Then somebody must say which of them are the voice. You will see the divergence fall, the spectra
+and activations of all components, and the song beside its stems; you will hear every component
+alone, and the stems. For the demo's song the true stems are known, so the page also measures how
+far each method comes, from the mix up to what the best mask could do.
+
+The page is out/separate_nmf.html; the stems are beside it in out/separate_nmf/.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from song_data import SONGS, true_song
+
+from scratchaudio import dsp, metrics, plot
+from scratchaudio.errors import ConfigError, ScratchAudioError, require_positive_integer
+from scratchaudio.factorization import (
+    first_half,
+    group_models,
+    nmf,
+    properties,
+    random_factors,
+    voice_likeness,
+)
+from scratchaudio.io import load, save
+from scratchaudio.models import load_pretrained
+from scratchaudio.models.nmf_separator import middle, stack_channels
+from scratchaudio.report import Report
+
+# %% Settings
+FILENAME_MUSIC = SONGS / "demo.mp3"
+N_FFT = 2048
+HOP_LENGTH = 512
+N_COMPONENTS = 32
+METHOD = "dictionaries"  # whose stems are written; or "properties", "first half"
+BETA = 1.0  # 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito
+N_ITER = 100
+SEED = 0
+OUT = Path("out/separate_nmf.html")
+
+SECONDS = (1, 60)  # of a song; separate_song.py takes longer ones
+SWEEP = (2, 4, 8, 16, 32, 64)  # components
+PAGE_SECONDS = 10  # of what the page plays
+COMPONENT_SECONDS = 5
+COMPONENT_RATE = 16000  # Hz
+ROWS = 8  # components in one drawing
+
+MIX, HALF, PROPERTIES, DICTIONARIES = "mix", "first half", "properties", "dictionaries"
+METHODS = (HALF, PROPERTIES, DICTIONARIES)
+VOICE, BAND, VOICE_SDR = "vocals", "accompaniment", "SDR of vocals"
+MEASURES = ("SI-SDR", "band's", "SDR", "SIR", "SAR")  # dB
+
+
+# %% The lesson: a song as a sum of components
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """A song's STFT X (C, F, T), its factors, and which share of each component is voice (K,)."""
+
+    X: np.ndarray
+    W: np.ndarray
+    H: np.ndarray
+    share: np.ndarray
+    history: list
+
+    def mask(self, shares):
+        """The mask of the components in these shares (K,): (C, F, T)."""
+        models = group_models(self.W, self.H, shares)  # (2, C F, T)
+        return dsp.ratio_masks(models, power=1)[0].reshape(self.X.shape)
+
+
+def decompose(x, sr, n_fft, hop_length, n_components, beta, n_iter, seed, progress=None):
+    """Factorise the magnitudes of a song (C, N), and ask each component if it is a voice."""
+    X = dsp.stft(x, n_fft=n_fft, hop_length=hop_length)  # (C, F, T)
+    V = stack_channels(X)  # (C F, T)
+    if not 2 <= n_components <= V.shape[1]:
+        raise ConfigError(
+            f"N_COMPONENTS must be from 2, one for each stem, to {V.shape[1]}, the number of "
+            f"frames, got {n_components}"
+        )
+    if beta <= 0:
+        V = np.maximum(V, 1e-5 * V.max())  # at beta <= 0, what is 0 would be infinitely far away
+    start = random_factors(V, n_components, seed)
+    W, H, history = nmf(V, *start, beta=beta, n_iter=n_iter, tol=0, progress=progress)
+    share = voice_likeness(properties(W, H, sr, n_channels=len(X)))
+    return Decomposition(X, W, H, share, history)
+
+
+def separate(x, sr, parts, method, hop_length):
+    """Stems of a song (C, N) by a method: vocals and accompaniment, (2, C, N)."""
+    if method == DICTIONARIES:
+        return load_pretrained("nmf").separate(x, sr)
+    if method == HALF:
+        mask = parts.mask(first_half(len(parts.H)))
+    else:
+        mask = parts.mask(parts.share) * middle(parts.X) ** 2
+    n_fft = 2 * (parts.X.shape[1] - 1)
+    vocals = dsp.istft(mask * parts.X, n_fft=n_fft, hop_length=hop_length, length=x.shape[-1])
+    vocals = vocals.astype(x.dtype)
+    return np.stack([vocals, x - vocals])
+
+
+# %% The ladder
+
+
+def classical(x, sr):
+    """Stems by methods from before factorisations: {name: (2, C, N)}."""
+    methods = {"harmonic, percussive": dsp.voice_between, "REPET-sim": dsp.repet_sim}
+    if len(x) == 2:
+        methods = {"centre mask": dsp.centre} | methods
+    return {name: np.stack([v := method(x, sr), x - v]) for name, method in methods.items()}
+
+
+def oracles(x, truth, n_fft, hop_length):
+    """What the best masks make of the mix, which only the truth can tell: {name: (2, C, N)}."""
+    X, S, A = (dsp.stft(y, n_fft=n_fft, hop_length=hop_length) for y in (x, *truth))
+    masks = {
+        "ideal binary mask": dsp.ideal_binary_mask(S, A),
+        "ideal ratio mask": dsp.ideal_ratio_mask(S, A, power=1),
+    }
+    stems = {}
+    for name, mask in masks.items():
+        v = dsp.istft(mask * X, n_fft=n_fft, hop_length=hop_length, length=x.shape[-1])
+        stems[name] = np.stack([v, x - v])
+    return stems
+
+
+def si_sdr(reference, estimate):
+    """SI-SDR of a sound in several channels, all as one."""
+    return metrics.si_sdr(reference.ravel(), estimate.ravel())
+
+
+def scores_of(truth, stems, sr):
+    """All measures of stems (2, C, N), in dB: {measure: float}."""
+    sdr, _, sir, sar, _ = metrics.bss_eval(truth.swapaxes(1, 2), stems.swapaxes(1, 2), window=sr)
+    per_second = (metrics.median_over_frames(ratio[0]) for ratio in (sdr, sir, sar))
+    values = (si_sdr(truth[0], stems[0]), si_sdr(truth[1], stems[1]), *map(float, per_second))
+    return dict(zip(MEASURES, values, strict=True))
+
+
+def print_ladder(scores):
+    """Print the measures of every method."""
+    print(f"\n{'dB':>24}" + "".join(f"{measure:>9}" for measure in MEASURES))
+    for method, values in scores.items():
+        print(f"{method:>24}" + "".join(f"{value:9.2f}" for value in values.values()))
+
+
+def sweep(x, truth, make_parts, sr, hop_length):
+    """What the number of components does: {K: (SI-SDR first half, properties, divergence)}."""
+    found = {}
+    for K in SWEEP:
+        parts = make_parts(K)
+        gains = [si_sdr(truth[0], separate(x, sr, parts, m, hop_length)[0])
+                 for m in (HALF, PROPERTIES)]  # fmt: skip
+        found[K] = (*gains, parts.history[-1][1])
+        print(f"{K:3d} components: first half {gains[0]:.2f} dB, properties {gains[1]:.2f} dB",
+              flush=True)  # fmt: skip
+    return found
+
+
+# %% The page
+
+
+class Excerpt:
+    """The seconds of a song that the page plays: where the voice is strongest."""
+
+    def __init__(self, vocals, sr):
+        n = min(vocals.shape[-1], round(PAGE_SECONDS * sr))
+        power = np.cumsum(np.concatenate([[0], np.square(vocals, dtype=np.float64).sum(axis=0)]))
+        self.start, self.n, self.sr = int(np.argmax(power[n:] - power[:-n])), n, sr
+
+    def cut(self, x):
+        """(..., N) -> (..., n); one channel as (n,)."""
+        x = x[..., self.start : self.start + self.n]
+        return x[0] if x.ndim == 2 and len(x) == 1 else x
+
+
+def add_stems(page, x, stems, truth, excerpt, hop_length):
+    """Mix and stems to hear, and to see side by side."""
+    heard = {MIX: x, VOICE: stems[0], BAND: stems[1]}
+    if truth is not None:
+        heard |= {"true vocals": truth[0], "true accompaniment": truth[1]}
+    heard = {name: excerpt.cut(y) for name, y in heard.items()}
+    page.players(heard, excerpt.sr, "The song, and what became of it.")
+    for row in ((MIX, VOICE, BAND), (MIX, "true vocals", "true accompaniment")):
+        if row[-1] in heard:
+            levels = {name: levels_of(heard[name], hop_length) for name in row}
+            figure, _ = plot.spectrograms(levels, excerpt.sr, hop_length, scale="log")
+            show(page, figure, f"{', '.join(row)}: frequency on a logarithmic scale.",
+                 f"Spectrograms side by side: {', '.join(row)}.")  # fmt: skip
+
+
+def levels_of(x, hop_length):
+    """Levels in dB of the mean magnitude of all channels: (C, N) or (N,) -> (F, T)."""
+    S = np.abs(dsp.stft(np.atleast_2d(x), n_fft=4 * hop_length, hop_length=hop_length)).mean(axis=0)
+    return dsp.amplitude_to_db(S, top_db=None)
+
+
+def add_components(page, parts, excerpt, hop_length):
+    """Every component: spectrum, activation, and sound."""
+    share = parts.share
+    n_voice = int((share > 0.5).sum())
+    page.heading("Its components, one by one")
+    page.text(
+        f"The song's spectrogram, left above right, is a sum of {len(share)} components. Each has "
+        "a spectrum, always the same, and an activation, which says when it sounds and how loudly. "
+        f"Nothing says which are the voice; by their place, pitch and attack {n_voice} look more "
+        "like one than not. Play some: a good component is one note, one drum, one vowel. **Which "
+        "ones did the rule get wrong?**"
+    )
+    order = np.argsort(-share)
+    half = len(parts.W) // len(parts.X)
+    spectra = parts.W.reshape(len(parts.X), half, -1).mean(axis=0)  # (F, K)
+    total = np.maximum(parts.W @ parts.H, np.finfo(parts.W.dtype).tiny)
+    for first in range(0, len(order), ROWS):
+        chosen = order[first : first + ROWS]
+        names = {k: f"{k + 1}: voice {share[k]:.2f}" for k in chosen}
+        figure, _ = plot.components(
+            spectra[:, chosen], parts.H[chosen], excerpt.sr, hop_length, list(names.values())
+        )
+        show(page, figure, "Spectra (left) and activations (right), each to its own peak.",
+             f"Spectra and activations of the components {', '.join(names.values())}.")  # fmt: skip
+        sounds = {names[k]: component_sound(parts, total, k, excerpt, hop_length) for k in chosen}
+        page.players(sounds, COMPONENT_RATE, "The same components alone.")
+
+
+def component_sound(parts, total, k, excerpt, hop_length):
+    """What component k alone sounds like where it is loudest: (n,) at COMPONENT_RATE."""
+    T = round(COMPONENT_SECONDS * excerpt.sr / hop_length)
+    power = np.convolve(np.square(parts.H[k]), np.ones(min(T, parts.H.shape[1])), "valid")
+    frames = slice(int(np.argmax(power)), int(np.argmax(power)) + T)
+    model = np.outer(parts.W[:, k], parts.H[k, frames]) / total[:, frames]
+    Y = (model.reshape(len(parts.X), -1, model.shape[1]) * parts.X[..., frames]).mean(axis=0)
+    x = dsp.istft(Y, n_fft=2 * (len(Y) - 1), hop_length=hop_length)
+    return dsp.resample(x, excerpt.sr, COMPONENT_RATE).astype(np.float32)
+
+
+def add_divergence(page, parts, beta):
+    """How the divergence fell."""
+    updates, D = np.array(parts.history).T
+    page.heading("How it was found")
+    ax = plot.divergence(updates, D)
+    show(
+        page,
+        ax,
+        f"The divergence (beta = {beta:g}) never rises: the step of a multiplicative update is "
+        "the largest for which that can be proved.",
+        "Divergence over the number of updates, falling, on a logarithmic scale.",
+    )
+
+
+def add_ladder(page, scores, n_fft):
+    """The table of all methods."""
+    page.heading("How well: the ladder")
+    rows = [[method, *values.values()] for method, values in scores.items()]
+    page.table(rows, ["method", *MEASURES], "Vocals, in dB (band's: SI-SDR of the accompaniment)",
+               digits=1)  # fmt: skip
+    best = scores[DICTIONARIES]["SI-SDR"]
+    page.text(
+        "**First half** calls the first half of the components the voice, whatever they are. "
+        "**Properties** asks what each looks like. **Dictionaries** has learned what voices and "
+        f"bands sound like from eleven other songs, and comes from {scores[MIX]['SI-SDR']:.1f} to "
+        f"**{best:.1f} dB**. The two rows at the end know the truth: they are no methods, but say "
+        f"that no mask of windows of {n_fft} samples can be expected to do better.\n\n"
+        "SI-SDR is the energy of the voice over that of all else, SIR over that of the band in it, "
+        "SAR over that of what is neither (clicks, warbling). SDR, SIR and SAR are BSS Eval 4, "
+        "medians over seconds."
+    )
+
+
+def add_methods(page, stems, truth, excerpt):
+    """Every method's voice, to compare."""
+    sounds = {name: excerpt.cut(s[0]).mean(axis=0) for name, s in stems.items() if name != MIX}
+    sounds["true vocals"] = excerpt.cut(truth[0]).mean(axis=0)
+    page.players(
+        {name: dsp.resample(x, excerpt.sr, 22050) for name, x in sounds.items()},
+        22050,
+        "The voice, as each method has it. Listen for the band in it, and for what is missing.",
+    )
+
+
+def add_sweep(page, found):
+    """A table of what the number of components does."""
+    page.heading("Try this: more components, or fewer")
+    rows = [[str(K), *gains] for K, gains in found.items()]
+    page.table(
+        rows,
+        ["components", "first half, dB", "properties, dB", "divergence"],
+        "SI-SDR of the vocals, and what is left of the divergence",
+        best={"properties, dB": max},
+        digits=1,
+    )
+    page.text(
+        "The more components, the lower the divergence, always. But too few make each of them a "
+        "mixture of voice and band that no grouping can undo, and of very many each is so small a "
+        "piece of a note that it looks like nothing at all. And first half is a coin tossed for "
+        "each. Run it with `--seed 1` and compare."
+    )
+
+
+def show(page, drawing, caption, alt):
+    """Add a figure to the page, and let go of it."""
+    import matplotlib.pyplot as plt
+
+    page.figure(drawing, caption, alt)
+    plt.close(getattr(drawing, "figure", drawing))
+
+
+# %% All of it
+
+
+def read_song(path):
+    """Read the song: (C, N) and its sampling rate."""
+    x, sr = load(path)
+    x = np.atleast_2d(x)
+    if len(x) > 2:
+        raise ConfigError(f"FILENAME_MUSIC must have one or two channels, {path} has {len(x)}")
+    seconds = x.shape[-1] / sr
+    if not SECONDS[0] <= seconds <= SECONDS[1]:
+        raise ConfigError(
+            f"FILENAME_MUSIC must last {SECONDS[0]} to {SECONDS[1]} s, {path} lasts {seconds:.2f} "
+            f"s; separate_song.py takes songs of any length"
+        )
+    if not x.any():
+        raise ConfigError(f"FILENAME_MUSIC must hold a song, but {path} is silent")
+    return x, sr
+
+
+def separate_nmf(
+    filename_music=FILENAME_MUSIC,
+    *,
+    n_fft=N_FFT,
+    hop_length=HOP_LENGTH,
+    n_components=N_COMPONENTS,
+    method=METHOD,
+    beta=BETA,
+    n_iter=N_ITER,
+    seed=SEED,
+    out=OUT,
+    overwrite=False,
+):
+    """Separate, measure and write page and stems; return {method: {measure: float}}.
+
+    A song whose stems are not known has no measures.
+    """
+    for name, value in (
+        ("N_FFT", n_fft),
+        ("HOP_LENGTH", hop_length),
+        ("N_COMPONENTS", n_components),
+    ):
+        require_positive_integer(name, value)
+    if n_fft % 2:
+        raise ConfigError(f"N_FFT must be even, got {n_fft}")
+    if method not in METHODS:
+        raise ConfigError(f"METHOD must be one of {METHODS}, got {method!r}")
+    out = Path(out)
+    folder = out.with_suffix("")
+    results = [out, folder / "vocals.wav", folder / "accompaniment.wav"]
+    existing = [str(path) for path in results if path.exists()]
+    if existing and not overwrite:
+        raise ConfigError(f"{', '.join(existing)} already there; --overwrite replaces them")
+    begin = time.perf_counter()
+    x, sr = read_song(filename_music)
+    song = true_song(filename_music)
+    truth = None if song is None else np.stack([song.vocals, song.accompaniment])
+
+    def make_parts(K, progress=None):
+        return decompose(x, sr, n_fft, hop_length, K, beta, n_iter, seed, progress)
+
+    def progress(done, D):
+        print(f"{done:4d} updates  divergence {D:12.1f}", flush=True)
+
+    parts = make_parts(n_components, progress)
+    stems = {MIX: np.stack([x, x])}
+    stems |= {name: separate(x, sr, parts, name, hop_length) for name in METHODS}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, stem in zip(results[1:], stems[method], strict=True):
+        save_stem(path, stem, sr, overwrite)
+
+    page = Report(
+        "A song taken apart",
+        "Non-negative matrix factorisation, written by hand in NumPy, finds the voice",
+    )
+    excerpt = Excerpt(stems[method][0] if truth is None else truth[0], sr)
+    scores = {}
+    page.text(
+        f"{x.shape[-1] / sr:.1f} s of a song. These are its stems by **{method}**; they add up to "
+        "the song, and what is missing in one is in the other."
+    )
+    add_stems(page, x, stems[method], truth, excerpt, hop_length)
+    if truth is not None:
+        stems |= classical(x, sr) | oracles(x, truth, n_fft, hop_length)
+        scores = {name: scores_of(truth, s, sr) for name, s in stems.items()}
+        print_ladder(scores)
+        add_ladder(page, scores, n_fft)
+        add_methods(page, stems, truth, excerpt)
+    add_components(page, parts, excerpt, hop_length)
+    add_divergence(page, parts, beta)
+    if truth is not None:
+        add_sweep(page, sweep(x, truth, make_parts, sr, hop_length))
+    page.save(out, overwrite=overwrite)
+    print(f"wrote {out} and the stems in {folder} after {time.perf_counter() - begin:.0f} s")
+    return scores
+
+
+def save_stem(path, x, sr, overwrite):
+    """Write a stem: with 16 bits, or as floats if it reaches beyond full scale."""
+    subtype = "PCM_16" if np.abs(x).max() <= 1 else "FLOAT"
+    save(path, x, sr, overwrite=overwrite, subtype=subtype)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--filename-music", type=Path, default=FILENAME_MUSIC)
+    parser.add_argument("--n-fft", type=int, default=N_FFT)
+    parser.add_argument("--hop-length", type=int, default=HOP_LENGTH)
+    parser.add_argument("--n-components", type=int, default=N_COMPONENTS, help="2 or more")
+    parser.add_argument("--method", choices=METHODS, default=METHOD, help="of the stems written")
+    parser.add_argument("--beta", type=float, default=BETA, help="of the divergence")
+    parser.add_argument("--n-iter", type=int, default=N_ITER, help="updates")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--overwrite", action="store_true", help="replace page and stems")
+    separate_nmf(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ScratchAudioError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,250 @@
+"""Reading songs and learning the dictionaries of the NMF separator: what the scripts promise."""
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scratchaudio import dsp
+from scratchaudio.errors import AudioFileError, CheckpointError, ConfigError
+from scratchaudio.io import save
+from scratchaudio.metrics import si_sdr
+from scratchaudio.models import NMFSeparator, load_model
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SR = 16000
+SPLITS = {"one": "train", "two": "train", "three": "validation", "four": "demo"}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module
+
+
+def make_stems(name, seconds=1.5):
+    """A gliding voice with a pause, strokes, a low tone and a chord at the side."""
+    rng = np.random.default_rng(list(SPLITS).index(name))
+    t = np.arange(int(seconds * SR)) / SR
+    phase = 2 * np.pi * np.cumsum(rng.uniform(280, 320) * (1 + 0.2 * np.sin(3 * t))) / SR
+    sung = sum(np.sin(h * phase) / h for h in range(1, 12)) * (t < 2 * seconds / 3)
+    strokes = rng.standard_normal(len(t)) * np.exp(-20 * (t % 0.25))
+    low = np.sin(2 * np.pi * rng.uniform(60, 90) * t)
+    chord = sum(np.sin(2 * np.pi * f * t) for f in rng.uniform(500, 1500, 3))
+    return {
+        "vocals": dsp.pan(0.1 * sung, 0),
+        "drums": dsp.pan(0.1 * strokes, 0.3),
+        "bass": dsp.pan(0.1 * low, 0),
+        "other": dsp.pan(0.05 * chord, -0.8),
+    }
+
+
+def save_song(folder, name, sr=SR):
+    (folder / name).mkdir()
+    for stem, x in make_stems(name).items():
+        save(folder / name / f"{stem}.ogg", x, sr)
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    """A folder of four songs of 1.5 s and their list."""
+    folder = tmp_path_factory.mktemp("songs")
+    for name in SPLITS:
+        save_song(folder, name)
+    rows = [f"{name},{split}" for name, split in SPLITS.items()]
+    (folder / "songs.csv").write_text("\n".join(["name,split", *rows]) + "\n", encoding="utf-8")
+    return folder
+
+
+# Songs -------------------------------------------------------------------------------------------
+
+
+def test_a_song_is_the_sum_of_its_stems(script, songs):
+    song = script("song_data").load_song("one", songs)
+    assert (song.name, song.sr) == ("one", SR)
+    assert list(song.stems) == ["vocals", "drums", "bass", "other"]
+    for stem, x in make_stems("one").items():
+        assert song.stems[stem].shape == x.shape
+        assert si_sdr(x.ravel(), song.stems[stem].ravel()) > 10, "the file holds another stem"
+    total = sum(song.stems[stem] for stem in ("vocals", "drums", "bass", "other"))
+    np.testing.assert_allclose(song.mix, total, rtol=0, atol=1e-7)
+    np.testing.assert_array_equal(song.vocals, song.stems["vocals"])
+    band = sum(song.stems[stem] for stem in ("drums", "bass", "other"))
+    np.testing.assert_allclose(song.accompaniment, band, rtol=0, atol=1e-6)
+    assert np.abs(band).max() > 0.1
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "demo"])
+def test_a_split_holds_its_songs_in_the_order_of_the_list(script, songs, split):
+    names = [song.name for song in script("song_data").load_split(split, songs)]
+    assert names == [name for name, of in SPLITS.items() if of == split]
+
+
+def test_the_committed_songs_are_split_without_overlap(script, monkeypatch):
+    data = script("song_data")
+    monkeypatch.setattr(data, "load_song", lambda name, songs: name)
+    train, validation, demo = (list(data.load_split(split)) for split in data.SPLITS)
+    assert (len(train), validation, demo) == (11, ["lantern"], ["morning"])
+    assert not set(train) & {"lantern", "morning"}
+
+
+def test_an_unknown_split(script, songs):
+    with pytest.raises(ConfigError, match=r"split must be one of .*'validation'.*, got 'test'"):
+        list(script("song_data").load_split("test", songs))
+
+
+def test_a_missing_folder_and_a_missing_stem(script, songs, tmp_path):
+    data = script("song_data")
+    with pytest.raises(AudioFileError, match=r"five.*vocals\.ogg"):
+        data.load_song("five", songs)
+    save_song(tmp_path, "one")
+    (tmp_path / "one" / "bass.ogg").unlink()
+    with pytest.raises(AudioFileError, match=r"one.*bass\.ogg"):
+        data.load_song("one", tmp_path)
+    with pytest.raises(AudioFileError, match=r"no songs\.csv in .*nowhere"):
+        list(data.load_split("train", tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("what", ["length", "rate", "channels"])
+def test_stems_that_do_not_fit_together(script, tmp_path, what):
+    save_song(tmp_path, "one")
+    x = make_stems("one")["drums"]
+    x = {"length": x[:, :-100], "rate": x, "channels": x[0]}[what]
+    save(tmp_path / "one" / "drums.ogg", x, 22050 if what == "rate" else SR, overwrite=True)
+    with pytest.raises(AudioFileError, match="stems in .*one must have one length and rate"):
+        script("song_data").load_song("one", tmp_path)
+
+
+def test_true_stems_are_known_of_the_demo_alone(script, monkeypatch, tmp_path):
+    data = script("song_data")
+    monkeypatch.setattr(data, "load_song", lambda name, songs: (name, songs))
+    (tmp_path / "demo.mp3").write_bytes(b"")
+    assert data.true_stems(tmp_path / "demo.mp3") is None, "another file of that name"
+    assert data.true_stems("song.wav") is None
+    assert data.true_stems(data.SONGS / "demo.mp3") == ("morning", data.SONGS)
+    assert data.true_stems(str(data.SONGS / ".." / "songs" / "demo.mp3"))[0] == "morning"
+    assert data.true_stems(tmp_path / "demo.mp3", tmp_path) == ("morning", tmp_path)
+
+
+def test_stacked_as_separators_return_them(script):
+    vocals, rest = np.random.default_rng(0).random((2, 2, 50))
+    both = script("song_data").stack(vocals, rest)
+    assert both.shape == (2, 2, 50)
+    np.testing.assert_array_equal(both[0], vocals)
+    np.testing.assert_array_equal(both[1], rest)
+
+
+# Training ----------------------------------------------------------------------------------------
+
+SMALL = {"n_voice": 3, "n_band": 4, "n_iter": 5}
+
+
+@pytest.fixture
+def train(script, monkeypatch):
+    """The script, with few components of the validation song."""
+    separator = importlib.import_module("scratchaudio.models.nmf_separator")
+    monkeypatch.setattr(separator, "N_OWN", 5)
+    monkeypatch.setattr(separator, "N_ITER", 5)
+    return script("train_nmf")
+
+
+def test_training_saves_what_it_returns_and_tells_the_improvement(train, songs, tmp_path, capsys):
+    path = tmp_path / "new" / "nmf.npz"
+    separator = train.train(path, songs=songs, **SMALL)
+    loaded = load_model(path)
+    assert separator.voice.shape[1] == 3 and separator.band.shape[1] == 4
+    for name in ("voice", "band"):
+        W = getattr(separator, name)
+        np.testing.assert_array_equal(getattr(loaded, name), W)
+        np.testing.assert_allclose(W.sum(axis=0), 1, rtol=1e-4)
+
+    printed = capsys.readouterr().out
+    assert "two: " in printed and "four" not in printed, "the demo's song is not for learning"
+    divergences = re.findall(r"5 updates, divergence ([\d.]+) a frame", printed)
+    assert len(divergences) == 2, "one of the voices and one of the bands"
+    song = next(iter(train.load_split("validation", songs)))
+    vocals, _ = loaded.separate(song.mix, song.sr)
+    better = si_sdr(song.vocals.ravel(), vocals.ravel())
+    better -= si_sdr(song.vocals.ravel(), song.mix.ravel())
+    assert better > 2
+    assert f"three: voice improved by {better:.2f} dB" in printed
+    assert f"saved {path}" in printed
+
+
+def test_the_seed_decides(train, songs, tmp_path):
+    one, again, other = (
+        train.train(tmp_path / f"{k}.npz", songs=songs, **SMALL, seed=seed)
+        for k, seed in enumerate((0, 0, 1))
+    )
+    for name in ("voice", "band"):
+        W = getattr(one, name)
+        np.testing.assert_array_equal(getattr(again, name), W)
+        assert np.abs(getattr(other, name) - W).max() > 1e-3
+    assert (tmp_path / "0.npz").read_bytes() == (tmp_path / "1.npz").read_bytes()
+
+
+def test_a_checkpoint_is_replaced_only_when_asked(train, songs, tmp_path):
+    path = tmp_path / "nmf.npz"
+    path.write_text("mine")
+    with pytest.raises(CheckpointError, match="already there: --overwrite replaces it"):
+        train.train(path, songs=songs, **SMALL)
+    assert path.read_text() == "mine"
+    train.train(path, songs=songs, **SMALL, overwrite=True)
+    assert isinstance(load_model(path), NMFSeparator)
+
+
+def test_the_dictionaries_are_learned_from_what_they_are_named_after(
+    train, songs, tmp_path, monkeypatch
+):
+    """Voices from the sung frames of the voices, bands from all of the accompaniments."""
+    given = []
+
+    def learn_spectra(V, K, **settings):
+        given.append(V)
+        return np.ones((len(V), K), np.float32)
+
+    monkeypatch.setattr(train, "learn_spectra", learn_spectra)
+    train.train(tmp_path / "nmf.npz", songs=songs, **SMALL)
+    voices, bands = given
+    n_frames = 1 + int(1.5 * train.SAMPLE_RATE) // (train.N_FFT // 4)
+    assert bands.shape == (train.N_BINS, 2 * n_frames)
+    assert voices.shape[0] == train.N_BINS
+    assert 0.6 < voices.shape[1] / bands.shape[1] < 0.8, "the voice is on for two thirds"
+    low = slice(0, round(150 * train.N_FFT / train.SAMPLE_RATE))
+    shares = [V[low].sum() / V.sum() for V in (voices, bands)]
+    assert shares[0] < 0.1 < shares[1], "the low tone belongs to the band"
+
+
+def test_the_spectrogram_is_the_mean_of_both_channels_at_the_rate_of_the_dictionaries(script):
+    train = script("train_nmf")
+    t = np.arange(SR) / SR
+    tone = np.sin(2 * np.pi * 1000 * t)
+    V = train.spectrogram(np.stack([tone, 3 * tone]), SR)
+    assert V.shape == (train.N_BINS, 44) and V.dtype == np.float32
+    peak = V[:, 20].argmax() * train.SAMPLE_RATE / train.N_FFT
+    assert abs(peak - 1000) < train.SAMPLE_RATE / train.N_FFT
+    alone = train.spectrogram(np.stack([tone, tone]), SR)
+    np.testing.assert_allclose(V, 2 * alone, rtol=1e-4, atol=1e-4)
+
+
+def test_pauses_are_left_out(script):
+    train = script("train_nmf")
+    V = np.array([[1.0, 0.0, 5.0, 1e-3, 2.0], [1.0, 0.0, 5.0, 1e-3, 0.0]])
+    np.testing.assert_array_equal(train.voiced(V), V[:, [0, 2, 4]])
+
+
+def test_the_command_passes_its_options_on(script, songs, monkeypatch, tmp_path, capsys):
+    train = script("train_nmf")
+    given = {}
+    monkeypatch.setattr(train, "train", lambda **settings: given.update(settings))
+    path = tmp_path / "x.npz"
+    options = f"--checkpoint {path} --songs {songs} --n-voice 3 --n-band 4 --n-iter 5 --seed 6"
+    monkeypatch.setattr("sys.argv", ["train_nmf", *options.split(), "--overwrite"])
+    train.main()
+    assert given == {"checkpoint": path, "songs": songs, "seed": 6, "overwrite": True, **SMALL}
+    monkeypatch.setattr("sys.argv", ["train_nmf"])
+    train.main()
+    assert given["checkpoint"] == Path("out/nmf.npz") and given["songs"] == train.SONGS
+    assert not given["overwrite"]
