@@ -8,11 +8,12 @@ TEST := $(VENV)/.installed-test
 DEV := $(VENV)/.installed-dev
 PEERS := $(VENV)/.installed-peers
 
-.PHONY: demo test check format peers browser bench train-vad train-enhancer clean
+.PHONY: demo test check format peers browser bench train-vad train-enhancer train-nmf clean
 
-demo: $(TEST) ## train on the bundled sounds, compare, write out/index.html and out/enhance_one_clip.html
+demo: $(TEST) ## the three stories: index.html, enhance_one_clip.html and separate_nmf.html in out
 	$(BIN)/python examples/demo.py
 	$(BIN)/python examples/enhance_one_clip.py --overwrite
+	$(BIN)/python examples/separate_nmf.py --overwrite
 
 test: $(TEST) ## all tests that need nothing but the library
 	$(BIN)/python -m pytest -q --ignore=tests/peers --ignore=tests/browser
@@ -29,7 +30,8 @@ peers: $(PEERS) ## the same numbers as torch, librosa and scikit-learn
 	$(BIN)/python -m pytest -q tests/peers
 
 browser: $(TEST) ## open the pages in headless Chromium (Debian: apt-get install chromium)
-	SCRATCHAUDIO_PAGES=out/index.html:out/enhance_one_clip.html $(BIN)/python -m pytest -q tests/browser
+	SCRATCHAUDIO_PAGES=out/index.html:out/enhance_one_clip.html:out/separate_nmf.html \
+		$(BIN)/python -m pytest -q tests/browser
 
 bench: $(PEERS) ## speed beside the peers, as ratios
 	$(BIN)/python benchmarks/run.py
@@ -39,6 +41,9 @@ train-vad: $(TEST) ## make the shipped detector again
 
 train-enhancer: $(TEST) ## make the shipped enhancer again
 	$(BIN)/python examples/train_enhancer.py --weights scratchaudio/models/pretrained/enhancer.npz
+
+train-nmf: $(TEST) ## make the shipped dictionaries again
+	$(BIN)/python examples/train_nmf.py --checkpoint scratchaudio/models/pretrained/nmf.npz --overwrite
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

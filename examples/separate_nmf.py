@@ -53,12 +53,13 @@ SWEEP = (2, 4, 8, 16, 32, 64)  # components
 PAGE_SECONDS = 10  # of what the page plays
 COMPONENT_SECONDS = 5
 COMPONENT_RATE = 16000  # Hz
+LOWEST_SHOWN = 50  # Hz
 ROWS = 8  # components in one drawing
 
 MIX, HALF, PROPERTIES, DICTIONARIES = "mix", "first half", "properties", "dictionaries"
 METHODS = (HALF, PROPERTIES, DICTIONARIES)
-VOICE, BAND, VOICE_SDR = "vocals", "accompaniment", "SDR of vocals"
-MEASURES = ("SI-SDR", "band's", "SDR", "SIR", "SAR")  # dB
+VOICE, BAND = "vocals", "accompaniment"
+MEASURES = ("SI-SDR", "SI-SIR", "SI-SAR", "SDR", "band's SI-SDR")  # dB
 
 
 # %% The lesson: a song as a sum of components
@@ -136,24 +137,20 @@ def oracles(x, truth, n_fft, hop_length):
     return stems
 
 
-def si_sdr(reference, estimate):
-    """SI-SDR of a sound in several channels, all as one."""
-    return metrics.si_sdr(reference.ravel(), estimate.ravel())
-
-
 def scores_of(truth, stems, sr):
     """All measures of stems (2, C, N), in dB: {measure: float}."""
-    sdr, _, sir, sar, _ = metrics.bss_eval(truth.swapaxes(1, 2), stems.swapaxes(1, 2), window=sr)
-    per_second = (metrics.median_over_frames(ratio[0]) for ratio in (sdr, sir, sar))
-    values = (si_sdr(truth[0], stems[0]), si_sdr(truth[1], stems[1]), *map(float, per_second))
-    return dict(zip(MEASURES, values, strict=True))
+    as_one = (y.reshape(2, -1) for y in (truth, stems))  # both channels, one after the other
+    (si_sdr, band), (si_sir, _), (si_sar, _) = metrics.si_bss(*as_one)
+    sdr = metrics.bss_eval(truth.swapaxes(1, 2), stems.swapaxes(1, 2), window=sr)[0]
+    values = si_sdr, si_sir, si_sar, metrics.median_over_frames(sdr[0]), band
+    return dict(zip(MEASURES, map(float, values), strict=True))
 
 
 def print_ladder(scores):
     """Print the measures of every method."""
-    print(f"\n{'dB':>24}" + "".join(f"{measure:>9}" for measure in MEASURES))
+    print(f"\n{'dB':>24}" + "".join(f"{measure:>15}" for measure in MEASURES))
     for method, values in scores.items():
-        print(f"{method:>24}" + "".join(f"{value:9.2f}" for value in values.values()))
+        print(f"{method:>24}" + "".join(f"{value:15.2f}" for value in values.values()))
 
 
 def sweep(x, truth, make_parts, sr, hop_length):
@@ -161,8 +158,10 @@ def sweep(x, truth, make_parts, sr, hop_length):
     found = {}
     for K in SWEEP:
         parts = make_parts(K)
-        gains = [si_sdr(truth[0], separate(x, sr, parts, m, hop_length)[0])
-                 for m in (HALF, PROPERTIES)]  # fmt: skip
+        gains = [
+            metrics.si_sdr(truth[0].ravel(), separate(x, sr, parts, m, hop_length)[0].ravel())
+            for m in (HALF, PROPERTIES)
+        ]
         found[K] = (*gains, parts.history[-1][1])
         print(f"{K:3d} components: first half {gains[0]:.2f} dB, properties {gains[1]:.2f} dB",
               flush=True)  # fmt: skip
@@ -196,14 +195,16 @@ def add_stems(page, x, stems, truth, excerpt, hop_length):
     for row in ((MIX, VOICE, BAND), (MIX, "true vocals", "true accompaniment")):
         if row[-1] in heard:
             levels = {name: levels_of(heard[name], hop_length) for name in row}
-            figure, _ = plot.spectrograms(levels, excerpt.sr, hop_length, scale="log")
+            figure, axes = plot.spectrograms(levels, excerpt.sr, hop_length, scale="log")
+            for ax in axes:
+                ax.set_ylim(bottom=LOWEST_SHOWN)
             show(page, figure, f"{', '.join(row)}: frequency on a logarithmic scale.",
                  f"Spectrograms side by side: {', '.join(row)}.")  # fmt: skip
 
 
 def levels_of(x, hop_length):
     """Levels in dB of the mean magnitude of all channels: (C, N) or (N,) -> (F, T)."""
-    S = np.abs(dsp.stft(np.atleast_2d(x), n_fft=4 * hop_length, hop_length=hop_length)).mean(axis=0)
+    S = np.abs(dsp.stft(np.atleast_2d(x), n_fft=8 * hop_length, hop_length=hop_length)).mean(axis=0)
     return dsp.amplitude_to_db(S, top_db=None)
 
 
@@ -264,8 +265,8 @@ def add_ladder(page, scores, n_fft):
     """The table of all methods."""
     page.heading("How well: the ladder")
     rows = [[method, *values.values()] for method, values in scores.items()]
-    page.table(rows, ["method", *MEASURES], "Vocals, in dB (band's: SI-SDR of the accompaniment)",
-               digits=1)  # fmt: skip
+    caption = "The vocals, and in the last column the accompaniment: all in dB"
+    page.table(rows, ["method", *MEASURES], caption, digits=1)
     best = scores[DICTIONARIES]["SI-SDR"]
     page.text(
         "**First half** calls the first half of the components the voice, whatever they are. "
@@ -273,9 +274,9 @@ def add_ladder(page, scores, n_fft):
         f"bands sound like from eleven other songs, and comes from {scores[MIX]['SI-SDR']:.1f} to "
         f"**{best:.1f} dB**. The two rows at the end know the truth: they are no methods, but say "
         f"that no mask of windows of {n_fft} samples can be expected to do better.\n\n"
-        "SI-SDR is the energy of the voice over that of all else, SIR over that of the band in it, "
-        "SAR over that of what is neither (clicks, warbling). SDR, SIR and SAR are BSS Eval 4, "
-        "medians over seconds."
+        "SI-SDR is the energy of the voice over that of all else; SI-SIR over that of the band in "
+        "it; SI-SAR over that of what is neither, such as warbling. SDR is that of BSS Eval 4, the "
+        "median over seconds, as separation campaigns quote it."
     )
 
 

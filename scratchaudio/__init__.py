@@ -6,4 +6,4 @@
 backward passes, `models` makes detectors and enhancers of both, `metrics` tells how good they are.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

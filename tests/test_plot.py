@@ -395,3 +395,42 @@ def test_bad_input_is_named_before_a_figure_is_made(call, message):
         call()
     assert isinstance(caught.value, ShapeError | ConfigError)
     assert plt.get_fignums() == []
+
+
+# Factorisations -----------------------------------------------------------------------------------
+
+
+def test_components_are_drawn_each_to_its_own_peak():
+    rng = np.random.default_rng(0)
+    W, H = 1e-3 + rng.random((9, 3)), rng.random((3, 5))
+    W[:, 1] *= 1000
+    figure, axes = plot.components(W, H, sr=1600, hop_length=400, names=["a", "b", "c"])
+    assert axes.shape == (3, 2)
+    for k, (left, right) in enumerate(axes):
+        (spectrum,), (activation,) = left.lines, right.lines
+        np.testing.assert_allclose(spectrum.get_xdata(), 100.0 * np.arange(1, 9))
+        levels = 20 * np.log10(W[1:, k] / W[1:, k].max())
+        np.testing.assert_allclose(spectrum.get_ydata(), np.maximum(levels, -60))
+        np.testing.assert_allclose(activation.get_xdata(), 0.25 * np.arange(5))
+        np.testing.assert_allclose(activation.get_ydata(), H[k] / H[k].max())
+        assert left.get_title(loc="left") == "abc"[k]
+
+
+def test_silent_components_are_drawn_without_a_warning():
+    _, axes = plot.components(np.zeros((9, 2)), np.zeros((2, 5)), sr=1600, hop_length=400)
+    assert axes[1, 0].get_title(loc="left") == "2"
+    assert not axes[1, 1].lines[0].get_ydata().any()
+
+
+def test_components_that_do_not_fit_each_other():
+    with pytest.raises(ShapeError, match="must have one K, got 2, 3 and 2"):
+        plot.components(np.ones((9, 2)), np.ones((3, 5)), sr=1600, hop_length=400)
+    with pytest.raises(ShapeError, match="must have one K, got 2, 2 and 1"):
+        plot.components(np.ones((9, 2)), np.ones((2, 5)), sr=1600, hop_length=400, names=["a"])
+
+
+def test_a_divergence_is_drawn_over_the_updates():
+    ax = plot.divergence([0, 10, 20], [100.0, 10.0, 5.0])
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0, 10, 20])
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [100, 10, 5])
+    assert ax.get_yscale() == "log"

@@ -89,6 +89,19 @@ def test_each_property_can_speak_against_a_voice(name):
     assert voice_likeness(Properties(**voice | {name: np.ones(1)})).max() < 0.1
 
 
+@given(seed=seeds)
+def test_likeness_is_a_product_over_the_properties(seed):
+    rng = np.random.default_rng(seed)
+    found = Properties(*rng.uniform(-1, 1, (5, 4)))
+    limits = {"position": 0.3, "low": 0.3, "high": 0.3, "flatness": 0.35, "attack": 0.6}
+    for k in range(4):
+        product = 1.0
+        for name, most in limits.items():
+            softness = 0.05 if name in ("flatness", "attack") else 0.1
+            product /= 1 + np.exp((abs(getattr(found, name)[k]) - most) / softness)
+        assert voice_likeness(found)[k] == pytest.approx(product)
+
+
 def test_the_first_half():
     assert first_half(5).tolist() == [True, True, False, False, False]
     assert first_half(2).tolist() == [True, False]
@@ -159,6 +172,20 @@ def test_marked_components_come_first():
     assert nothing.shape == (2, 2, 4) and not nothing[0].any()
 
 
+@given(seed=seeds)
+def test_shares_divide_each_component(seed):
+    rng = np.random.default_rng(seed)
+    W, H, share = rng.random((7, 6)), rng.random((6, 9)), rng.random(6)
+    voice, rest = group_models(W, H, share)
+    by_hand = sum(share[k] * np.outer(W[:, k], H[k]) for k in range(6))
+    np.testing.assert_allclose(voice, by_hand, rtol=1e-12)
+    np.testing.assert_allclose(voice + rest, W @ H, rtol=1e-12)
+    yes_or_no = share > 0.5
+    np.testing.assert_allclose(
+        group_models(W, H, yes_or_no.astype(float)), group_models(W, H, yes_or_no), rtol=1e-12
+    )
+
+
 def test_what_is_refused():
     W, H = np.ones((10, 3)), np.ones((3, 4))
     with pytest.raises(ConfigError, match="n_channels must be 1 or 2, got 3"):
@@ -167,7 +194,12 @@ def test_what_is_refused():
         properties(W[:9], H, SR, n_channels=2)
     with pytest.raises(ShapeError, match=r"got W \(10, 3\) and H \(2, 4\)"):
         properties(W, H[:2], SR)
-    with pytest.raises(ShapeError, match=r"integer or bool for each of the 3 components.*\(2,\)"):
+    with pytest.raises(
+        ShapeError, match=r"integer, bool or share for each of the 3 components.*\(2,\)"
+    ):
         group_models(W, H, [0, 1])
-    with pytest.raises(ShapeError, match="float64"):
-        group_models(W, H, [0.0, 1.0, 0.0])
+    with pytest.raises(ShapeError, match="complex128"):
+        group_models(W, H, [0j, 1j, 0j])
+    for wrong in (-0.1, 1.1, np.nan):
+        with pytest.raises(ShapeError, match="groups must be shares from 0 to 1, got"):
+            group_models(W, H, [0.5, wrong, 0.5])
