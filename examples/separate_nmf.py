@@ -29,12 +29,11 @@ from scratchaudio.factorization import (
     group_models,
     nmf,
     properties,
-    random_factors,
     voice_likeness,
 )
 from scratchaudio.io import load, save
 from scratchaudio.models import load_pretrained
-from scratchaudio.models.nmf_separator import middle, stack_channels
+from scratchaudio.models.nmf_separator import middle, stack_channels, start_alike
 from scratchaudio.report import Report
 
 # %% Settings
@@ -92,7 +91,7 @@ def decompose(x, sr, n_fft, hop_length, n_components, beta, n_iter, seed, progre
         )
     if beta <= 0:
         V = np.maximum(V, 1e-5 * V.max())  # at beta <= 0, what is 0 would be infinitely far away
-    start = random_factors(V, n_components, seed)
+    start = start_alike(V, n_components, len(X), seed)
     W, H, history = nmf(V, *start, beta=beta, n_iter=n_iter, tol=0, progress=progress)
     share = voice_likeness(properties(W, H, sr, n_channels=len(X)))
     return Decomposition(X, W, H, share, history)

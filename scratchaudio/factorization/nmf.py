@@ -52,6 +52,7 @@ import numpy as np
 
 from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer
 
+NEAR = 1e-6  # nearer than this to 0 or 1, beta counts as 0 or 1
 BLOCK = 2**16  # entries of V worked on at a time: four arrays of float32 in a megabyte
 
 
@@ -174,7 +175,7 @@ def beta_divergence(V, W, H, beta=1.0):
     [0.5, 0.307, 0.193]
     """
     V, W, H = _require_factors(V, W, H, beta)
-    beta = round(beta) if min(abs(beta), abs(beta - 1)) < 1e-6 else beta
+    beta = round(beta) if min(abs(beta), abs(beta - 1)) < NEAR else beta
     total = 0.0
     for rows, y in _products(V, W, H):
         x = V[rows]
@@ -332,7 +333,7 @@ def _require_factors(V, W, H, beta):
         )
     if not math.isfinite(beta):
         raise ConfigError(f"beta must be a finite number, got {beta!r}")
-    if beta <= 0 and V.min() == 0:
+    if beta < NEAR and V.min() == 0:
         raise ShapeError(
             f"V must be positive for beta <= 0, at which 0 is infinitely far from anything; "
             f"{(V == 0).sum()} of its {V.size} entries are 0: add a floor to V"

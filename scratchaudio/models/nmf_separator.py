@@ -18,14 +18,14 @@ known. It hears three witnesses:
 
                         M = W_v H_v / (W_v H_v + W_b H_b)
 
-    repetition      A note comes back, played by whom it was played by before. So the song is
-                    factorised once more by itself, V ~ W H, and M says of each component as a whole
-                    which share of it is voice, weighed with the likeness l_k of its properties:
-
-                        s_k = sum M P_k / sum P_k over all f, t,     P_k = V W_k H_k / (W H)
-                        B   = sum_k sqrt(s_k l_k) W_k H_k / (W H)
-
     place           psi, from 1 in the middle to 0 on either side (`dsp.similarity`)
+
+    repetition      A note comes back, played by whom it was played by before. So the song is
+                    factorised once more by itself, V ~ W H, and the first two say of each component
+                    as a whole which share of it is voice. With the likeness l_k of its properties:
+
+                        s_k = sum M psi P_k / sum P_k over all f, t,     P_k = V W_k H_k / (W H)
+                        B   = sum_k sqrt(s_k l_k) W_k H_k / (W H)
 
     mask = M^0.7 B^0.5 psi^2
 
@@ -85,6 +85,12 @@ def middle(X):
     return np.maximum(dsp.similarity(X), 0) if len(X) == 2 else np.ones(X.shape[1:])
 
 
+def start_alike(V, n_components, n_channels, rng=None):
+    """Random factors that are the same in each channel: to exchange them exchanges the stems."""
+    W, H = random_factors(V[: len(V) // n_channels], n_components, rng)
+    return np.tile(W, (n_channels, 1)), H
+
+
 def learn_spectra(V, n_components, *, n_iter=N_ITER, rng=None, progress=None):
     """Learn a dictionary from spectrograms of one kind of sound.
 
@@ -137,9 +143,8 @@ class BlindSeparator:
                 f"n_components must be at most the number of frames, {V.shape[1]}, got "
                 f"{self.n_components}: fewer components, or a longer song"
             )
-        W, H, _ = nmf(
-            V, *random_factors(V, self.n_components, self.rng), beta=self.beta, n_iter=self.n_iter
-        )
+        start = start_alike(V, self.n_components, len(X), self.rng)
+        W, H, _ = nmf(V, *start, beta=self.beta, n_iter=self.n_iter)
         share = voice_likeness(properties(W, H, sr, n_channels=len(X)))
         mask = dsp.ratio_masks(group_models(W, H, share), power=1)[0]
         mask = mask.reshape(X.shape) * middle(X) ** 2
@@ -203,7 +208,8 @@ class NMFSeparator:
         is_voice = np.arange(len(H)) < voice.shape[1]
         M = dsp.ratio_masks(group_models(W, H, is_voice), power=1)[0]  # (C F, T)
 
-        W, H, _ = nmf(V, *random_factors(V, N_OWN, 0), n_iter=N_ITER, tol=0, every=N_ITER)
+        start = start_alike(V, N_OWN, C, 0)
+        W, H, _ = nmf(V, *start, n_iter=N_ITER, tol=0, every=N_ITER)
         WH = np.maximum(W @ H, 1e-9)
         told = _total(W, M * np.tile(psi, (C, 1)) * V / WH, H)
         share = told / np.maximum(_total(W, V / WH, H), 1e-30)  # (K,)

@@ -121,7 +121,7 @@ def test_the_voice_comes_out_of_a_loop(method):
     assert np.square(stereo[1]).sum() < 0.1 * np.square(band).sum(), "a mere loop is background"
 
 
-@pytest.mark.parametrize("periods", [(0.05, 0.2), (0.05, 8.0), (3.0, 8.0)])
+@pytest.mark.parametrize("periods", [(0.05, 0.2), (0.05, 8.0), (0.21, 8.0), (3.0, 8.0)])
 def test_repet_step_by_step(monkeypatch, periods):
     """Between the shortest and the longest period that fits in thrice."""
     monkeypatch.setattr(module, "PERIODS", periods)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scratchaudio import dsp
 from scratchaudio.checkpoint import save_checkpoint
 from scratchaudio.errors import CheckpointError, ConfigError, ShapeError
-from scratchaudio.factorization import looks_like_voice, nmf, properties, random_factors
+from scratchaudio.factorization import nmf, properties, random_factors, voice_likeness
 from scratchaudio.metrics import si_sdr
 from scratchaudio.models import BlindSeparator, NMFSeparator, load_model, nmf_separator
 from scratchaudio.models.nmf_separator import (
@@ -105,9 +105,15 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Sizes for loops."""
-    for name, value in (("N_BINS", 5), ("N_OWN", 3), ("N_ITER", 4)):
+    """Sizes for loops; bins of 689 Hz, so that not all is too low for a voice."""
+    for name, value in (("N_BINS", 5), ("N_OWN", 3), ("N_ITER", 4), ("N_FFT", 64)):
         monkeypatch.setattr(nmf_separator, name, value)
+    monkeypatch.setattr(nmf_separator, "voice_likeness", mild_likeness)
+
+
+def mild_likeness(found):
+    """Of drawn components too: the real one calls almost all of them noise."""
+    return (1 - np.abs(found.position)) * (1 - found.low) * (1 - found.flatness / 2)
 
 
 def separators():
@@ -185,12 +191,17 @@ def test_nothing_is_learned_from_silence():
 
 def weighed(M, B, psi):
     """How the three witnesses make the mask, for one bin."""
-    return math.sqrt(M * B) * psi**2
+    return M**0.7 * B**0.5 * psi**2
 
 
 def heard(M, psi):
     """What counts as voice when a component of the song is asked for its share."""
     return M * psi
+
+
+def believed(share, likeness):
+    """How much of a component is voice, by its share and by what it looks like."""
+    return math.sqrt(share * likeness)
 
 
 def updated_by_loops(V, W, H, which):
@@ -264,10 +275,13 @@ def mask_by_loops(X, voices, bands):
         spoken = sum(heard(M[f, t], psi[f % F, t]) * P[f, t] for f, t in np.ndindex(P.shape))
         share.append(spoken / P.sum())
 
+    sr = round(2 * (F - 1) * nmf_separator.SAMPLE_RATE / nmf_separator.N_FFT)
+    likeness = mild_likeness(properties(W, H, sr, n_channels=C))
+
     mask = np.empty((C, F, T))
     for c, f, t in np.ndindex(C, F, T):
         row = c * F + f
-        B = sum(share[k] ** 2 * own[k, row, t] for k in range(K))
+        B = sum(believed(share[k], likeness[k]) * own[k, row, t] for k in range(K))
         mask[c, f, t] = weighed(M[row, t], B, psi[f, t])
     return mask
 
@@ -357,10 +371,13 @@ def test_left_and_right_exchanged_exchange_the_channels(quick, monkeypatch, name
 
 
 def test_with_the_drawn_start_they_do_so_nearly(trained):
-    """Far nearer than the stems come to the truth."""
-    x = song(3, 1.0).sum(axis=0)
-    vocals, exchanged = trained.separate(x, SR)[0], trained.separate(x[::-1], SR)[0]
-    assert si_sdr(vocals.ravel(), exchanged[::-1].ravel()) > 25
+    """Other components come out of another start; both are about as near to the truth."""
+    stems = song(3, 1.0)
+    vocals = trained.separate(stems.sum(axis=0), SR)[0]
+    exchanged = trained.separate(stems.sum(axis=0)[::-1], SR)[0, ::-1]
+    assert si_sdr(vocals.ravel(), exchanged.ravel()) > 10
+    gains = gained(trained, stems)[0], gained(trained, stems[:, ::-1])[0]
+    assert min(gains) > 15 and abs(gains[0] - gains[1]) < 6
 
 
 @both
@@ -413,10 +430,12 @@ def test_what_is_too_low_or_too_high_is_not_voice(quick, sr):
 def test_a_low_and_a_high_tone_stay_with_the_band(quick):
     everything = NMFSeparator(np.ones((N_BINS, 1)), np.zeros((N_BINS, 1)))
     t = np.arange(44100) / 44100
-    tones = {f: np.tile(np.sin(2 * np.pi * f * t), (2, 1)) for f in (60, 1000, 16000)}
-    inside = slice(N_FFT, -N_FFT)
-    vocals = everything.separate(sum(tones.values()), 44100)[0]
-    np.testing.assert_allclose(vocals[:, inside], tones[1000][:, inside], atol=1e-2)
+    x = sum(np.sin(2 * np.pi * f * t) for f in (60, 1000, 16000))
+    vocals = everything.separate(np.stack([x, x]), 44100)[0, 0]
+    spectrum = np.abs(np.fft.rfft(vocals * dsp.get_window("hann", 44100)))  # bins of 1 Hz
+    assert spectrum[1000] > 1000
+    for f in (60, 16000):
+        assert spectrum[f] < 1e-4 * spectrum[1000]
 
 
 # Dictionaries ------------------------------------------------------------------------------------
@@ -470,7 +489,7 @@ def test_a_gain_of_each_spectrum_matters_less_with_every_update(monkeypatch):
         one = NMFSeparator(voices, bands).mask(X)
         other = NMFSeparator(gains[0] * voices, gains[1] * bands).mask(X)
         differences.append(np.abs(other - one).max())
-    assert differences[0] > 1e-3 and differences[1] < 1e-5, differences
+    assert differences[0] > 1e-4 and differences[1] < 1e-7, differences
 
 
 # Two sources -------------------------------------------------------------------------------------
@@ -501,31 +520,29 @@ def test_the_dictionaries_tell_what_no_place_tells(trained):
     assert max(gained(wrong, stems[:, 0])) < 0
 
 
-def test_the_song_is_separated_alike_at_another_rate(trained):
-    x = song(2, 1.0).sum(axis=0)
-    vocals, _ = trained.separate(x, SR)
-    other = dsp.resample(trained.separate(dsp.resample(x, SR, 32000), 32000)[0], 32000, SR)
-    assert si_sdr(vocals.ravel(), other.ravel()) > 15
+def test_the_song_is_separated_as_well_at_another_rate(trained):
+    stems = song(1, 1.0)
+    other = np.stack([dsp.resample(s, SR, 32000) for s in stems])
+    gains = gained(trained, stems)[0], gained(trained, other, 32000)[0]
+    assert min(gains) > 15 and abs(gains[0] - gains[1]) < 6
 
 
-def test_a_blind_separator_finds_what_stands_in_the_middle_and_is_not_low():
-    for improvement in gained(BlindSeparator(8, n_iter=30), plain_song()):
-        assert improvement > 12
-    x = plain_song()[:, ::-1]  # the strokes at the left now
-    for improvement in gained(BlindSeparator(8, n_iter=30), x):
-        assert improvement > 12
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_blind_separator_finds_what_stands_in_the_middle_and_is_not_low(side):
+    of_voice, of_band = gained(BlindSeparator(8, n_iter=30), plain_song()[:, ::side])
+    assert of_voice > 12 and of_band > 6
 
 
 def test_a_blind_separator_step_by_step():
-    """A component is voice or not; what it has is weighed by where each bin stands."""
+    """Of each component as much as it looks like a voice, weighed by where each bin stands."""
     x = plain_song(0.5).sum(axis=0)
     X = dsp.stft(x, n_fft=512, hop_length=128)
     V = np.abs(X).reshape(-1, X.shape[-1]).astype(np.float32)
     W, H, _ = nmf(V, *random_factors(V, 8, 3), beta=2, n_iter=30)
-    is_voice = looks_like_voice(properties(W, H, SR, n_channels=2))
-    assert is_voice.any() and not is_voice.all()
-    mask = (W[:, is_voice] @ H[is_voice] / (W @ H)).reshape(X.shape)
-    Y = mask * np.maximum(dsp.similarity(X), 0) ** 2 * X
+    likeness = voice_likeness(properties(W, H, SR, n_channels=2))
+    assert likeness.min() < 0.1 and likeness.max() > 0.5
+    mask = sum(likeness[k] * np.outer(W[:, k], H[k]) for k in range(8)) / (W @ H)
+    Y = mask.reshape(X.shape) * np.maximum(dsp.similarity(X), 0) ** 2 * X
     expected = dsp.istft(Y, n_fft=512, hop_length=128, length=x.shape[1])
     separator = BlindSeparator(8, n_fft=512, hop_length=128, beta=2, n_iter=30, rng=3)
     np.testing.assert_allclose(separator.separate(x, SR)[0], expected, atol=1e-5)
