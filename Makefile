@@ -40,7 +40,9 @@ train-vad: $(TEST) ## make the shipped detector again
 	$(BIN)/python examples/train_vad.py --weights scratchaudio/models/pretrained/vad.npz
 
 train-enhancer: $(TEST) ## make the shipped enhancer again
-	$(BIN)/python examples/train_enhancer.py --weights scratchaudio/models/pretrained/enhancer.npz
+	$(BIN)/python examples/train_enhancer.py
+	$(BIN)/python examples/train_enhancer.py --begin-with out/enhancer.npz --epochs 30 --lr 5e-4 \
+		--seed 1 --checkpoint out/second.npz --weights scratchaudio/models/pretrained/enhancer.npz
 
 train-nmf: $(TEST) ## make the shipped dictionaries again
 	$(BIN)/python examples/train_nmf.py --checkpoint scratchaudio/models/pretrained/nmf.npz --overwrite

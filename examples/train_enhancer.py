@@ -3,6 +3,9 @@
     python examples/train_enhancer.py                about two hours
     python examples/train_enhancer.py --epochs 5     a quick one
     python examples/train_enhancer.py --resume       go on after an interruption
+    python examples/train_enhancer.py --begin-with FILE      a second round from these weights
+
+The shipped one had a second, gentler round (`make train-enhancer`).
 
 You will see one line an epoch: the loss (the error left, in dB relative to the mixture), and by how
 many dB the network improves voices that it never heard, in kinds of noise that it never heard.
@@ -176,7 +179,11 @@ def train(
     weights=None,
     begin_with=None,
 ):
-    """Train an enhancer; return it with its best weights, and the history of the training."""
+    """Train an enhancer; return it, and the history of the training.
+
+    The last weights are kept, those after the smallest steps. The validation only warns: it has too
+    few kinds of noise to choose an epoch by, and the luckiest one is not the best.
+    """
     if checkpoint.exists() and not (resume or overwrite):
         raise CheckpointError(
             f"{checkpoint} is already there: --resume goes on, --overwrite begins"
@@ -224,8 +231,6 @@ def train(
             n_epochs=epochs,
             rng=rng,
             validate=validate,
-            monitor="improvement",
-            mode="max",
             schedule=lambda step: cosine_with_warmup(step, lr, n_steps, n_warmup, lr / 100),
             max_norm=MAX_NORM,
             checkpoint_path=checkpoint,
@@ -236,7 +241,7 @@ def train(
     print(f"saved {checkpoint}")
     if weights:
         save_checkpoint(weights, model, settings=model.settings)
-        print(f"saved the best weights alone as {weights}")
+        print(f"saved the weights alone as {weights}")
     return model, history
 
 
@@ -250,7 +255,7 @@ def main():
     parser.add_argument("--max-seconds", type=float, default=None)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="begin anew, over the old one")
-    parser.add_argument("--weights", type=Path, help="write the best weights alone to this file")
+    parser.add_argument("--weights", type=Path, help="write the weights alone to this file")
     parser.add_argument("--begin-with", type=Path, help="go on from the weights in this file")
     train(**vars(parser.parse_args()))
 
