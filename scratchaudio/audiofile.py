@@ -1,5 +1,7 @@
 """What proves that a sound file is whole: sizes in WAV, checksums in Ogg, a digest in FLAC.
 
+For MP3, which often proves nothing: how much sound there is.
+
 A file is a container: pieces, each with a name or number and a length, around the coded samples.
 
     WAV     chunks of (name, length, body). No checksum, so only the lengths can tell: the chunks
@@ -9,13 +11,20 @@ A file is a container: pieces, each with a name or number and a length, around t
             damaged bit breaks a checksum, any lost page the numbering, and the last page is marked.
     FLAC    frames behind a header with the MD5 of all samples, computed along while decoding; the
             rate stands in the header and again in every frame.
+    MP3     frames of (header, bits of 1152 or 576 samples), without an end or a checksum. Many
+            encoders put a tag with the number of frames into a first one that holds no sound; in
+            recordings of radio and in cut files there is none, and the frames must be counted.
 
 Each check raises an `AudioFileError` naming the file, the byte and the reason.
 """
 
+import bisect
 import hashlib
+import io
+import itertools
 import struct
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -186,3 +195,217 @@ class FlacProof:
                 f"its samples are damaged: their MD5 is {self.md5.hexdigest()}, "
                 f"its header says {self.promised}",
             )
+
+
+_KBITS = (
+    (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),  # a second, MPEG-2 and 2.5
+    (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG-1
+)
+_LEADING_JUNK = 65536  # bytes before the first frame; libsndfile's decoder gives up there, too
+_JUNK = 4096  # bytes elsewhere; more of them may once have been sound
+
+
+class _Mp3Header(NamedTuple):
+    size: int  # bytes of the frame, these 4 included
+    sr: int  # Hz
+    channels: int
+
+    @property
+    def samples(self):
+        """Samples per channel: in MPEG-1 twice as many as later."""
+        return 1152 if self.sr >= 32000 else 576
+
+    def fits(self, other):
+        """Whether both can stand in one file; the bitrate may vary."""
+        return other is not None and self[1:] == other[1:]
+
+
+def _mp3_header(head):
+    """Read the 4 bytes in front of a frame (ISO 11172-3, 2.4.2.3); None if they are no header.
+
+    Bits: 11 ones, version 2, layer 2, checksum 1, bitrate 4, rate 2, padding 1, private 1, mode 2,
+    and 6 that do not matter here.
+    """
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:  # the ones, and layer III
+        return None
+    version, bitrate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or bitrate in (0, 15) or rate == 3:
+        return None
+    mpeg1 = version == 3
+    sr = (44100, 48000, 32000)[rate] >> (2, 0, 1, 0)[version]  # MPEG-2 halves, 2.5 quarters
+    size = (144_000 if mpeg1 else 72_000) * _KBITS[mpeg1][bitrate - 1] // sr + (head[2] >> 1 & 1)
+    return _Mp3Header(size, sr, 1 if head[3] >> 6 == 3 else 2)
+
+
+def _after_tags(file, position):
+    """Skip what players show and no decoder hears: ID3v2 and APE tags, with their pictures."""
+    while True:
+        file.seek(position)
+        head = file.read(32)
+        if head[:3] == b"ID3" and len(head) >= 10:  # a length of 4 x 7 bits
+            a, b, c, d = head[6:10]
+            position += 10 + (a << 21 | b << 14 | c << 7 | d)
+        elif head[:8] == b"APETAGEX" and len(head) == 32:
+            position += 32 + int.from_bytes(head[12:16], "little")
+        else:
+            return position
+
+
+def _next_frame(file, position, reach, size):
+    """Find a header that leads to another one, or to the end; returns where and the header."""
+    position = _after_tags(file, position)
+    file.seek(position)
+    block = file.read(reach)
+    at = block.find(0xFF)
+    while at >= 0:
+        header = _mp3_header(block[at : at + 4])
+        if header:
+            after = position + at + header.size
+            file.seek(after)
+            if header.fits(_mp3_header(file.read(4))) or after <= size < after + 4:
+                return position + at, header
+        at = block.find(0xFF, at + 1)
+    return position, None
+
+
+def check_mp3(path, file, size):
+    """Walk the frames of an mp3 that does not say how many it has.
+
+    What is there is the whole: every frame but a last one that is cut. What stands between frames
+    is skipped, as decoders do, unless it is more than a few frames may leave.
+
+    Returns
+    -------
+    Mp3Frames to decode in place of the file; None if the file says its length or is no mp3
+    """
+    position, first = _next_frame(file, 0, _LEADING_JUNK, size)
+    if first is None or _says_its_length(file, position, first):
+        return None
+    count, runs = 0, [[position, position]]  # from byte to byte, frame after frame
+    file.seek(position)
+    head = file.read(4)
+    while True:
+        file.seek(position)
+        header = _mp3_header(file.read(4))
+        if not first.fits(header):
+            position, header = _next_frame(file, position, _JUNK, size)
+            if header is None:
+                break
+            if not first.fits(header):
+                raise unreadable(
+                    path,
+                    f"its frame at byte {position} has {header.sr} Hz and {header.channels} "
+                    f"channels, its first one {first.sr} Hz and {first.channels}",
+                )
+            runs.append([position, position])
+        if position + header.size > size:
+            break
+        count += 1
+        position += header.size
+        runs[-1][1] = position
+    if size - position > _JUNK:
+        raise unreadable(
+            path,
+            f"it is damaged: among the {size - position} bytes from byte {position} on no frame "
+            f"begins where one should",
+        )
+    opening = _opening(file, *runs[0])
+    runs[0][0] += len(opening)
+    return Mp3Frames(path, _length_tag(head, count) + opening, runs)
+
+
+def _sound_offset(header):
+    """Where the side information of a frame without checksum ends; here a tag begins, too."""
+    mpeg1, stereo = header.samples == 1152, header.channels == 2
+    return 4 + (32 if mpeg1 and stereo else 17 if mpeg1 or stereo else 9)
+
+
+def _says_its_length(file, position, header):
+    """Whether this frame is a tag with the number of frames that follow."""
+    file.seek(position)
+    frame = file.read(header.size)
+    offset = _sound_offset(header)
+    name, flags, count = struct.unpack_from(">4sII", frame.ljust(offset + 12, b"\0"), offset)
+    return name in (b"Xing", b"Info") and not any(frame[6:offset]) and flags & 1 and count > 0
+
+
+def _length_tag(head, count):
+    """Make the tag that is missing, and a silent frame.
+
+    A decoder lags behind by 529 samples. It does not return them, and as many more at the start
+    as a tag says that the encoder lagged: here the rest of the silent frame, so that all samples
+    of the `count` frames come, as from a file without a tag.
+    """
+    head = bytes([head[0], head[1] | 1, 0x90 | head[2] & 0x0D, head[3]])  # no checksum, room enough
+    header = _mp3_header(head)
+    tag = head.ljust(_sound_offset(header), b"\0") + struct.pack(">4sII", b"Xing", 1, count + 1)
+    lags = (header.samples - 529) << 12 | 529  # of the encoder, and samples to drop at the end
+    tag += b"scratch".ljust(21, b"\0") + lags.to_bytes(3, "big")
+    return tag.ljust(header.size, b"\0") + head.ljust(header.size, b"\0")
+
+
+def _opening(file, begin, end):
+    """Read the first frames and silence those that lack bits, which a decoder would else invent.
+
+    A frame may have the first of its bits up to 511 bytes back, among those of the frames before
+    it. Where a file was cut out of another one, they are gone.
+    """
+    frames, before = b"", 0
+    file.seek(begin)
+    while before < 511 and begin + len(frames) < end:
+        frame = bytearray(file.read(4))
+        header = _mp3_header(frame)
+        frame += file.read(header.size - 4)
+        side = 4 if frame[1] & 1 else 6  # behind a checksum
+        sound = _sound_offset(header) + side - 4
+        back = int.from_bytes(frame[side : side + 2], "big") >> (7 if header.samples == 1152 else 8)
+        if back > before:  # no gain and no code tables; `back` itself stays, for the next frame
+            frame[side + 2 : sound] = bytes(sound - side - 2)
+        before += len(frame) - sound
+        frames += frame
+    return frames
+
+
+class Mp3Frames(io.RawIOBase):
+    """Reads as a file: the bytes of an opening, then runs of frames from an mp3."""
+
+    def __init__(self, path, opening, runs):
+        self.opening, self.runs = opening, runs
+        sizes = [len(opening)] + [end - begin for begin, end in runs]
+        self.starts = [0, *itertools.accumulate(sizes)]
+        self.position = 0
+        self.file = open(path, "rb")  # noqa: SIM115 (closed by close)
+
+    def readable(self):
+        """Yes."""
+        return True
+
+    def seekable(self):
+        """Yes."""
+        return True
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        """Go to a byte, counted from the start, from here or from the end."""
+        self.position = offset + (0, self.position, self.starts[-1])[whence]
+        return self.position
+
+    def readinto(self, buffer):
+        """Read what is left of the opening or of one run, at most what the buffer holds."""
+        piece = bisect.bisect(self.starts, self.position) - 1
+        within = self.position - self.starts[piece]
+        if piece == 0:
+            data = self.opening[within : within + len(buffer)]
+        elif piece <= len(self.runs):
+            begin, end = self.runs[piece - 1]
+            self.file.seek(begin + within)
+            data = self.file.read(min(len(buffer), end - begin - within))
+        else:
+            data = b""
+        buffer[: len(data)] = data
+        self.position += len(data)
+        return len(data)
+
+    def close(self):
+        """Close the mp3."""
+        self.file.close()
+        super().close()

@@ -18,6 +18,7 @@ Legend: C channels, N samples; waveforms are (N,) or (C, N), channels first.
 """
 
 import contextlib
+import io
 import os
 import re
 import secrets
@@ -27,7 +28,14 @@ from typing import NamedTuple
 import numpy as np
 import soundfile as sf
 
-from scratchaudio.audiofile import FlacProof, check_flac, check_ogg, check_wav, unreadable
+from scratchaudio.audiofile import (
+    FlacProof,
+    check_flac,
+    check_mp3,
+    check_ogg,
+    check_wav,
+    unreadable,
+)
 from scratchaudio.dsp.resample import resample
 from scratchaudio.errors import (
     AudioFileError,
@@ -169,6 +177,7 @@ def _open(path):
             raise unreadable(path, "it is empty (0 bytes)")
         if path.lower().endswith(".raw"):
             raise unreadable(path, "raw samples carry no rate or format; save them as WAV")
+        frames = None
         with open(path, "rb") as file:
             head = file.read(12)
             if head[:4] == b"RIFF" and head[8:] == b"WAVE":
@@ -177,7 +186,9 @@ def _open(path):
                 check_ogg(path, file)
             elif head[:4] == b"fLaC":
                 check_flac(path, file)
-        file = _Stream(path)
+            elif head[:3] == b"ID3" or head[:1] == b"\xff" or path.lower().endswith(".mp3"):
+                frames = check_mp3(path, file, status.st_size)
+        file = _Stream(io.BufferedReader(frames) if frames else path)
     except AudioFileError:
         raise
     except sf.LibsndfileError as error:
@@ -198,6 +209,12 @@ class _Stream(sf.SoundFile):
     def seekable(self):
         """No."""
         return False
+
+    def close(self):
+        """Close the sound, and the Python file that it may come from."""
+        super().close()
+        if isinstance(self.name, io.IOBase):
+            self.name.close()
 
 
 def _header(file):

@@ -146,6 +146,32 @@ def test_training_improves_saves_and_refuses_to_overwrite(script, voices, tmp_pa
     with pytest.raises(CheckpointError, match="already there.*--resume"):
         train.train(checkpoint, sounds=voices, epochs=2)
 
+    again, _ = train.train(
+        tmp_path / "second.npz", sounds=voices, epochs=1, lr=1e-9, seed=5, begin_with=weights
+    )
+    for name, value in again.state_dict().items():
+        np.testing.assert_allclose(value, model.state_dict()[name], rtol=0, atol=1e-6)
+
+
+def test_the_last_weights_are_kept(script, voices, tmp_path, monkeypatch):
+    train = script("train_enhancer")
+    for name, size in zip(("D_MODEL", "N_HEADS", "N_LAYERS", "D_FF"), (8, 2, 1, 12), strict=True):
+        monkeypatch.setattr(train, name, size)
+    monkeypatch.setattr(train, "PASSES", 1)
+    monkeypatch.setattr(train, "BATCH_SIZE", 2)
+    seen = []
+
+    class Watched(SpeechEnhancer):
+        def enhance(self, x, sr):
+            seen.append(self.state_dict())
+            return x / (1 + len(seen))  # the first epoch would be the best
+
+    monkeypatch.setattr(train, "SpeechEnhancer", Watched)
+    model, _ = train.train(tmp_path / "run.npz", sounds=voices, epochs=2)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, seen[-1][name])
+    assert any((seen[0][name] != seen[-1][name]).any() for name in seen[0])
+
 
 def test_the_evaluation_writes_the_ladder(script, voices, tmp_path, monkeypatch, capsys):
     evaluate = script("evaluate_enhancer")

@@ -53,7 +53,7 @@ import numpy as np
 from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer
 
 NEAR = 1e-6  # nearer than this to 0 or 1, beta counts as 0 or 1
-BLOCK = 2**16  # entries of V worked on at a time: four arrays of float32 in a megabyte
+BLOCK = 2**18  # entries of V worked on at a time: a megabyte of float32
 
 
 class Factorization(NamedTuple):
@@ -182,14 +182,20 @@ def beta_divergence(V, W, H, beta=1.0):
         if beta == 2:
             d = np.square(x - y) / 2
         elif beta == 1:
-            d = x * np.log(np.where(x > 0, x, y) / y) - x + y
+            d = x / y
+            np.maximum(d, np.finfo(d.dtype).tiny, out=d)  # 0 log 0 = 0
+            np.log(d, out=d)
+            d *= x
+            d -= x
+            d += y
         elif beta == 0:
-            d = x / y - np.log(x / y) - 1
+            d = x / y
+            d -= np.log(d) + 1
         else:
             x, y = x.astype(np.float64), y.astype(np.float64)  # the three terms almost cancel
             d = _power(x, beta) + (beta - 1) * _power(y, beta) - beta * x * _power(y, beta - 1)
             d /= beta * (beta - 1)
-        total += float(d.sum(dtype=np.float64))
+        total += float(d.sum(axis=1).sum(dtype=np.float64))
     return total
 
 
@@ -216,9 +222,11 @@ def update_activations(V, W, H, beta=1.0, sparsity=0.0):
         less, more = W.T @ V, (W.T @ W) @ H  # (K, T) each
     else:
         less, more = np.zeros_like(H), np.zeros_like(H)
-        for rows, ratio, rest in _ratios(V, W, H, beta):
-            less += W[rows].T @ ratio
-            more += W[rows].T.sum(axis=1, keepdims=True) if rest is None else W[rows].T @ rest
+        for rows, y in _products(V, W, H):
+            Wt = W[rows].T  # (K, n)
+            ratio, rest = _ratio(V[rows], y, beta)
+            less += Wt @ ratio
+            more += Wt.sum(axis=1, keepdims=True) if rest is None else Wt @ rest
     return H * _quotient(less, more + sparsity, beta)
 
 
@@ -248,7 +256,8 @@ def update_spectra(V, W, H, beta=1.0, normalized=False):
         less, more = V @ H.T, W @ (H @ H.T)  # (F, K) each
     else:
         less, more = np.empty_like(W), np.empty_like(W)
-        for rows, ratio, rest in _ratios(V, W, H, beta):
+        for rows, y in _products(V, W, H):
+            ratio, rest = _ratio(V[rows], y, beta)
             less[rows] = ratio @ H.T
             more[rows] = H.sum(axis=1) if rest is None else rest @ H.T
     if not normalized:
@@ -275,26 +284,33 @@ def _quotient(less, more, beta):
     return quotient if gamma == 1 else quotient**gamma
 
 
-def _ratios(V, W, H, beta):
-    """Yield some rows, V (WH)^(beta-2) and (WH)^(beta-1) of them; for beta = 1 None, as it is 1."""
-    for rows, y in _products(V, W, H):
-        if beta == 1:
-            yield rows, np.divide(V[rows], y, out=y), None
-        else:
-            rest = _power(y, beta - 1)
-            yield rows, V[rows] * _power(y, beta - 2), rest
+def _ratio(x, y, beta):
+    """V (WH)^(beta-2) and (WH)^(beta-1) of V and WH, which it may change; for 1 None."""
+    if beta == 1:
+        return np.divide(x, y, out=y), None
+    rest = _power(y, beta - 1)
+    ratio = x * rest
+    ratio /= y
+    return ratio, rest
 
 
 def _products(V, W, H):
-    """Yield (rows, W[rows] H), a block at a time; W H is held above 0, to be divided by."""
+    """Yield (rows, W[rows] H), some rows after the other, each time in the same memory.
+
+    W H is held above 0, to be divided by, by one component more, constant and tiny: far below what
+    W H can hold beside its mean, and far above what its dtype cannot. (A maximum of each entry
+    would take as long as half of the matrix product.)
+    """
     F, T = V.shape
-    # Far below what V can hold beside its mean, and far above what its dtype cannot.
-    floor = float(V.mean()) * 1e-3 * np.finfo(V.dtype).eps or 1.0
-    n = max(1, BLOCK // T)
+    mean = float(W.sum(axis=0) @ H.sum(axis=1)) / V.size or float(V.mean())
+    floor = math.sqrt(mean * 1e-3 * np.finfo(V.dtype).eps or 1.0)
+    W = np.concatenate([W, np.full((F, 1), floor, W.dtype)], axis=1)  # (F, K + 1)
+    H = np.concatenate([H, np.full((1, T), floor, H.dtype)])  # (K + 1, T)
+    n = min(F, max(1, BLOCK // T))
+    y = np.empty((n, T), V.dtype)
     for start in range(0, F, n):
-        rows = slice(start, start + n)
-        y = W[rows] @ H  # (n, T)
-        yield rows, np.clip(y, floor, np.inf, out=y)
+        rows = slice(start, min(start + n, F))
+        yield rows, np.matmul(W[rows], H, out=y[: rows.stop - start])
 
 
 def _power(y, p):

@@ -22,6 +22,7 @@ from scratchaudio.models.nmf_separator import (
     learn_spectra,
     middle,
     stack_channels,
+    start_alike,
 )
 
 SR = 16000
@@ -261,7 +262,8 @@ def mask_by_loops(X, voices, bands):
         M[f, t] = by_voice / (by_voice + by_band)
 
     # Repetition: which share of each of the song's own components is voice?
-    W, H = (A.astype(float) for A in random_factors(V.astype(np.float32), nmf_separator.N_OWN, 0))
+    start = random_factors(V[:F].astype(np.float32), nmf_separator.N_OWN, 0)
+    W, H = np.concatenate([start[0]] * C).astype(float), start[1].astype(float)
     for _ in range(nmf_separator.N_ITER):
         W = updated_by_loops(V, W, H, "W")
         H = updated_by_loops(V, W, H, "H")
@@ -345,25 +347,20 @@ def test_one_channel_has_one_result_with_or_without_an_axis(quick, separator):
     np.testing.assert_array_equal(separator.separate(x[None], SR)[:, 0], stems)
 
 
-def mirrored_start(V, n_components, rng=None):
-    """A start that looks alike from left and right: one for both halves of V, and for each place.
-
-    The real one is drawn, and a mirrored song starts elsewhere.
-    """
+def same_for_each_place(V, n_components, rng=None):
+    """Start the band's spectra alike left, in the middle and right; the real start is drawn."""
     rng = np.random.default_rng(0)
-    half = 0.1 + rng.random((len(V) // 2, n_components))
-    H = 0.1 + rng.random((4, V.shape[1]))
-    H = H[np.arange(n_components) % 4]
-    return np.tile(half, (2, 1)).astype(V.dtype), H.astype(V.dtype)
+    W, H = 0.1 + rng.random((len(V), n_components)), 0.1 + rng.random((4, V.shape[1]))
+    return W.astype(V.dtype), H[np.arange(n_components) % 4].astype(V.dtype)
 
 
 @pytest.mark.parametrize("name", ["learned", "blind"])
 def test_left_and_right_exchanged_exchange_the_channels(quick, monkeypatch, name):
-    """From a start that does not prefer a side."""
-    separator = NMFSeparator(dictionary(1, 4), dictionary(2, 4))
     if name == "blind":
         separator = BlindSeparator(8, n_fft=512, hop_length=128, n_iter=30)
-    monkeypatch.setattr(nmf_separator, "random_factors", mirrored_start)
+    else:
+        separator = NMFSeparator(dictionary(1, 4), dictionary(2, 4))
+        monkeypatch.setattr(nmf_separator, "random_factors", same_for_each_place)
     x = plain_song().sum(axis=0)
     stems, exchanged = separator.separate(x, SR), separator.separate(x[::-1], SR)
     assert np.abs(stems[0, 0] - stems[0, 1]).max() > 1e-3, "left and right of the stems differ"
@@ -538,7 +535,7 @@ def test_a_blind_separator_step_by_step():
     x = plain_song(0.5).sum(axis=0)
     X = dsp.stft(x, n_fft=512, hop_length=128)
     V = np.abs(X).reshape(-1, X.shape[-1]).astype(np.float32)
-    W, H, _ = nmf(V, *random_factors(V, 8, 3), beta=2, n_iter=30)
+    W, H, _ = nmf(V, *start_alike(V, 8, 2, 3), beta=2, n_iter=30)
     likeness = voice_likeness(properties(W, H, SR, n_channels=2))
     assert likeness.min() < 0.1 and likeness.max() > 0.5
     mask = sum(likeness[k] * np.outer(W[:, k], H[k]) for k in range(8)) / (W @ H)
