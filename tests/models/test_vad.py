@@ -147,7 +147,7 @@ def test_messages():
     stream.finish()
     with pytest.raises(ConfigError, match="finished"):
         stream.feed(np.zeros(10))
-    with pytest.raises(ConfigError, match=r"one of \('enhancer', 'vad'\), got 'voice'"):
+    with pytest.raises(ConfigError, match=r"one of \('enhancer', 'nmf', 'vad'\), got 'voice'"):
         load_pretrained("voice")
     with pytest.raises(ShapeError, match=r"lengths must be at most 5"):
         small().forward(np.zeros((2, 5, 40)), lengths=np.array([6, 5]))
