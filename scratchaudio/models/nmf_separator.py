@@ -69,7 +69,7 @@ N_BINS = 1 + HIGHEST * N_FFT // SAMPLE_RATE  # rows of a dictionary
 PLACES = ((1.0, 0.3), (1.0, 1.0), (0.3, 1.0))  # gains left and right with which bands are offered
 SMOOTHING = 5  # frames, 0.12 s
 N_OWN = 40  # components of the song itself
-N_ITER = 60  # updates of each factorisation
+N_ITER = 100  # updates of each factorisation
 
 
 # Songs as one matrix -----------------------------------------------------------------------------
