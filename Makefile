@@ -39,7 +39,7 @@ bench: $(PEERS) ## speed beside the peers, as ratios
 train-vad: $(TEST) ## make the shipped detector again
 	$(BIN)/python examples/train_vad.py --weights scratchaudio/models/pretrained/vad.npz
 
-train-enhancer: $(TEST) ## make the shipped enhancer again
+train-enhancer: $(TEST) ## train an enhancer as the shipped one was
 	$(BIN)/python examples/train_enhancer.py
 	$(BIN)/python examples/train_enhancer.py --begin-with out/enhancer.npz --epochs 30 --lr 5e-4 \
 		--seed 1 --checkpoint out/second.npz --weights scratchaudio/models/pretrained/enhancer.npz

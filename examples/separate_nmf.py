@@ -254,8 +254,8 @@ def add_divergence(page, parts, beta):
     show(
         page,
         ax,
-        f"The divergence (beta = {beta:g}) never rises: the step of a multiplicative update is "
-        "the largest for which that can be proved.",
+        f"The divergence (beta = {beta:g}) never rises: each multiplicative update steps to the "
+        "minimum of a function that lies above it and touches it where it stands.",
         "Divergence over the number of updates, falling, on a logarithmic scale.",
     )
 
@@ -302,10 +302,10 @@ def add_sweep(page, found):
         digits=1,
     )
     page.text(
-        "The more components, the lower the divergence, always. But too few make each of them a "
-        "mixture of voice and band that no grouping can undo, and of very many each is so small a "
-        "piece of a note that it looks like nothing at all. And first half is a coin tossed for "
-        "each. Run it with `--seed 1` and compare."
+        "The more components, the lower the divergence. That says nothing about the stems: too few "
+        "make each of them a mixture of voice and band that no grouping can undo, and of many each "
+        "is a small piece of a note, harder to recognise. First half is a coin tossed for each. "
+        "Run it with `--seed 1` and compare: how much of what you see is chance?"
     )
 
 

@@ -332,6 +332,7 @@ def divergence(updates, values, ax=None):
     updates, values = _array("updates", updates, 1), _array("values", values, 1)
     ax = _axes(ax)
     ax.semilogy(updates, values, color=BLUE, marker="o", markersize=3)
+    ax.tick_params(which="minor", labelsize=SMALL, labelcolor=INK, length=0)
     return _finish(ax, "updates", "divergence")
 
 
