@@ -33,8 +33,9 @@ from scratchaudio.dsp.stft import istft, stft
 from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer, require_signal
 
 # Windows of both passes, s. Of 0.1 to 3 s with 0.02 to 0.1 s, the voices of the songs in
-# sounds/songs, without that of the demo, come out best with these, by the mean of their SI-SDR. Notes of a band are exact in pitch and come again: the longer the window,
-# the fewer bins they share with a voice.
+# sounds/songs, without that of the demo, come out best with these, by the mean of their SI-SDR.
+# Notes of a band are exact in pitch and come again: the longer the window, the fewer bins they
+# share with a voice.
 LONG, SHORT = 1.5, 0.05
 LOWEST_VOICE = 120  # Hz: what lies below is never the voice
 
