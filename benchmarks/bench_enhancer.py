@@ -86,7 +86,7 @@ def theirs():
 
 
 def run(program):
-    """Run `ours` or `theirs` in a new process; return all its seconds, those of work, and SI-SDR."""
+    """Run `ours` or `theirs` in a new process; return (all seconds, those of work) and SI-SDR."""
     start = perf_counter()
     command = [sys.executable, "-m", "benchmarks.bench_enhancer", program]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -14,7 +14,7 @@ from benchmarks.timing import ratio
 from scratchaudio.factorization import nmf
 
 F, T, K = 1025, 2584, 8
-UPDATES = {"Euclidean": (2, 200, 5), "Kullback-Leibler": (1, 20, 5), "Itakura-Saito": (0, 10, 3)}
+UPDATES = {"Euclidean": (2, 200, 5), "Kullback-Leibler": (1, 200, 3), "Itakura-Saito": (0, 50, 3)}
 
 
 def draw():

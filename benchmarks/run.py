@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-# Two threads for everybody, decided before any library starts its own.
+# Two threads for everybody, unless the caller says otherwise, before any library starts its own.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "2"
+    os.environ.setdefault(variable, "2")
 
 FOLDER = Path(__file__).parent
 

@@ -183,7 +183,7 @@ def beta_divergence(V, W, H, beta=1.0):
             d = np.square(x - y) / 2
         elif beta == 1:
             d = x / y
-            np.maximum(d, np.finfo(d.dtype).tiny, out=d)  # 0 log 0 = 0
+            d += np.finfo(d.dtype).tiny  # 0 log 0 = 0
             np.log(d, out=d)
             d *= x
             d -= x
@@ -222,11 +222,14 @@ def update_activations(V, W, H, beta=1.0, sparsity=0.0):
         less, more = W.T @ V, (W.T @ W) @ H  # (K, T) each
     else:
         less, more = np.zeros_like(H), np.zeros_like(H)
+        if beta == 1:  # (WH)^0 = 1
+            more += W.sum(axis=0)[:, None]
         for rows, y in _products(V, W, H):
             Wt = W[rows].T  # (K, n)
             ratio, rest = _ratio(V[rows], y, beta)
             less += Wt @ ratio
-            more += Wt.sum(axis=1, keepdims=True) if rest is None else Wt @ rest
+            if rest is not None:
+                more += Wt @ rest
     return H * _quotient(less, more + sparsity, beta)
 
 
@@ -256,10 +259,13 @@ def update_spectra(V, W, H, beta=1.0, normalized=False):
         less, more = V @ H.T, W @ (H @ H.T)  # (F, K) each
     else:
         less, more = np.empty_like(W), np.empty_like(W)
+        if beta == 1:  # (WH)^0 = 1
+            more[...] = H.sum(axis=1)
         for rows, y in _products(V, W, H):
             ratio, rest = _ratio(V[rows], y, beta)
             less[rows] = ratio @ H.T
-            more[rows] = H.sum(axis=1) if rest is None else rest @ H.T
+            if rest is not None:
+                more[rows] = rest @ H.T
     if not normalized:
         return W * _quotient(less, more, beta)
     along_more, along_less = (W * more).sum(axis=0), (W * less).sum(axis=0)  # (K,)
@@ -279,7 +285,7 @@ def exponent(beta):
 
 def _quotient(less, more, beta):
     """(less / more)^gamma; where nothing pulls down, nothing moves far: more is held above 0."""
-    quotient = less / np.maximum(more, np.finfo(more.dtype).tiny)
+    quotient = less / (more + np.finfo(more.dtype).tiny)
     gamma = exponent(beta)
     return quotient if gamma == 1 else quotient**gamma
 
