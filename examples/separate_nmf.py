@@ -32,7 +32,7 @@ from scratchaudio.factorization import (
     voice_likeness,
 )
 from scratchaudio.io import load, save
-from scratchaudio.models import load_pretrained
+from scratchaudio.models import SemiSupervisedSeparator, load_pretrained
 from scratchaudio.models.nmf_separator import middle, stack_channels, start_alike
 from scratchaudio.report import Report
 
@@ -41,8 +41,9 @@ FILENAME_MUSIC = SONGS / "demo.mp3"
 N_FFT = 2048
 HOP_LENGTH = 512
 N_COMPONENTS = 32
-METHOD = "dictionaries"  # whose stems are written; or "properties", "first half"
+METHOD = "dictionaries"  # whose stems are written; or another of METHODS
 BETA = 1.0  # 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito
+MASK_POWER = 1.0  # exponent of the masks of components: 2 is a Wiener filter's
 N_ITER = 100
 SEED = 0
 OUT = Path("out/separate_nmf.html")
@@ -55,8 +56,9 @@ COMPONENT_RATE = 16000  # Hz
 LOWEST_SHOWN = 50  # Hz
 ROWS = 8  # components in one drawing
 
-MIX, HALF, PROPERTIES, DICTIONARIES = "mix", "first half", "properties", "dictionaries"
-METHODS = (HALF, PROPERTIES, DICTIONARIES)
+MIX, HALF, PROPERTIES = "mix", "first half", "properties"
+SEMI_SUPERVISED, DICTIONARIES = "semi-supervised", "dictionaries"
+METHODS = (HALF, PROPERTIES, SEMI_SUPERVISED, DICTIONARIES)
 VOICE, BAND = "vocals", "accompaniment"
 MEASURES = ("SI-SDR", "SI-SIR", "SI-SAR", "SDR", "band's SI-SDR")  # dB
 
@@ -74,10 +76,10 @@ class Decomposition:
     share: np.ndarray
     history: list
 
-    def mask(self, shares):
+    def mask(self, shares, power):
         """The mask of the components in these shares (K,): (C, F, T)."""
         models = group_models(self.W, self.H, shares)  # (2, C F, T)
-        return dsp.ratio_masks(models, power=1)[0].reshape(self.X.shape)
+        return dsp.ratio_masks(models, power=power)[0].reshape(self.X.shape)
 
 
 def decompose(x, sr, n_fft, hop_length, n_components, beta, n_iter, seed, progress=None):
@@ -97,14 +99,16 @@ def decompose(x, sr, n_fft, hop_length, n_components, beta, n_iter, seed, progre
     return Decomposition(X, W, H, share, history)
 
 
-def separate(x, sr, parts, method, hop_length):
+def separate(x, sr, parts, method, hop_length, power):
     """Stems of a song (C, N) by a method: vocals and accompaniment, (2, C, N)."""
-    if method == DICTIONARIES:
-        return load_pretrained("nmf").separate(x, sr)
+    if method in (SEMI_SUPERVISED, DICTIONARIES):
+        learned = load_pretrained("nmf")
+        separator = learned if method == DICTIONARIES else SemiSupervisedSeparator(learned.voice)
+        return separator.separate(x, sr)
     if method == HALF:
-        mask = parts.mask(first_half(len(parts.H)))
+        mask = parts.mask(first_half(len(parts.H)), power)
     else:
-        mask = parts.mask(parts.share) * middle(parts.X) ** 2
+        mask = parts.mask(parts.share, power) * middle(parts.X) ** 2
     n_fft = 2 * (parts.X.shape[1] - 1)
     vocals = dsp.istft(mask * parts.X, n_fft=n_fft, hop_length=hop_length, length=x.shape[-1])
     vocals = vocals.astype(x.dtype)
@@ -152,15 +156,13 @@ def print_ladder(scores):
         print(f"{method:>24}" + "".join(f"{value:15.2f}" for value in values.values()))
 
 
-def sweep(x, truth, make_parts, sr, hop_length):
+def sweep(x, truth, make_parts, sr, hop_length, power):
     """What the number of components does: {K: (SI-SDR first half, properties, divergence)}."""
     found = {}
     for K in SWEEP:
         parts = make_parts(K)
-        gains = [
-            metrics.si_sdr(truth[0].ravel(), separate(x, sr, parts, m, hop_length)[0].ravel())
-            for m in (HALF, PROPERTIES)
-        ]
+        voices = [separate(x, sr, parts, m, hop_length, power)[0] for m in (HALF, PROPERTIES)]
+        gains = [metrics.si_sdr(truth[0].ravel(), voice.ravel()) for voice in voices]
         found[K] = (*gains, parts.history[-1][1])
         print(f"{K:3d} components: first half {gains[0]:.2f} dB, properties {gains[1]:.2f} dB",
               flush=True)  # fmt: skip
@@ -269,8 +271,10 @@ def add_ladder(page, scores, n_fft):
     best = scores[DICTIONARIES]["SI-SDR"]
     page.text(
         "**First half** calls the first half of the components the voice, whatever they are. "
-        "**Properties** asks what each looks like. **Dictionaries** has learned what voices and "
-        f"bands sound like from eleven other songs, and comes from {scores[MIX]['SI-SDR']:.1f} to "
+        "**Properties** asks what each looks like. **Semi-supervised** has learned from eleven "
+        "other songs what voices sound like, and lets twenty free spectra explain what voices "
+        "cannot. **Dictionaries** has learned what voices and "
+        f"bands sound like from the same songs, and comes from {scores[MIX]['SI-SDR']:.1f} to "
         f"**{best:.1f} dB**. The two rows at the end know the truth: they are no methods, but say "
         f"that no mask of windows of {n_fft} samples can be expected to do better.\n\n"
         "SI-SDR is the energy of the voice over that of all else; SI-SIR over that of the band in "
@@ -345,6 +349,7 @@ def separate_nmf(
     n_components=N_COMPONENTS,
     method=METHOD,
     beta=BETA,
+    mask_power=MASK_POWER,
     n_iter=N_ITER,
     seed=SEED,
     out=OUT,
@@ -383,7 +388,7 @@ def separate_nmf(
 
     parts = make_parts(n_components, progress)
     stems = {MIX: np.stack([x, x])}
-    stems |= {name: separate(x, sr, parts, name, hop_length) for name in METHODS}
+    stems |= {name: separate(x, sr, parts, name, hop_length, mask_power) for name in METHODS}
     folder.mkdir(parents=True, exist_ok=True)
     for path, stem in zip(results[1:], stems[method], strict=True):
         save_stem(path, stem, sr, overwrite)
@@ -408,7 +413,7 @@ def separate_nmf(
     add_components(page, parts, excerpt, hop_length)
     add_divergence(page, parts, beta)
     if truth is not None:
-        add_sweep(page, sweep(x, truth, make_parts, sr, hop_length))
+        add_sweep(page, sweep(x, truth, make_parts, sr, hop_length, mask_power))
     page.save(out, overwrite=overwrite)
     print(f"wrote {out} and the stems in {folder} after {time.perf_counter() - begin:.0f} s")
     return scores
@@ -428,6 +433,7 @@ def main():
     parser.add_argument("--n-components", type=int, default=N_COMPONENTS, help="2 or more")
     parser.add_argument("--method", choices=METHODS, default=METHOD, help="of the stems written")
     parser.add_argument("--beta", type=float, default=BETA, help="of the divergence")
+    parser.add_argument("--mask-power", type=float, default=MASK_POWER, help="1 and more")
     parser.add_argument("--n-iter", type=int, default=N_ITER, help="updates")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--out", type=Path, default=OUT)

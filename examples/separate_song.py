@@ -12,9 +12,10 @@ the band behind it becomes softer. It is not gone. Whatever plays in the middle 
 voice, a solo or a snare drum most of all; and the accompaniment keeps a shadow of the singer: the
 breath, the consonants, the room around the voice. Choirs and second voices on the sides stay with
 the band. A mono song has no sides, so more of everything leaks, and music that nobody sings to has
-a "voice" nevertheless. Other methods, to compare: `--method blind` knows no other song and has to
-guess which sounds are the voice; `centre` takes what stands in the middle, with voice and drums
-alike; `hpss` what neither holds still nor strikes; `repet` what does not repeat.
+a "voice" nevertheless. Other methods, to compare: `--method semi-supervised` knows other singers
+and learns the band on the way; `blind` knows no other song and has to guess which sounds are the
+voice; `centre` takes what stands in the middle, with voice and drums alike; `hpss` what neither
+holds still nor strikes; `repet` what does not repeat.
 
 What you will see: the band is a pattern that goes on from beginning to end, with drums as thin
 columns and notes as straight stripes; the voice is brighter patches, most of them between 200 Hz
@@ -49,14 +50,20 @@ from own_recordings import (
 from scratchaudio import dsp
 from scratchaudio.errors import AudioFileError, ConfigError, ScratchAudioError, ShapeError
 from scratchaudio.io import blocks, info, writer
-from scratchaudio.models import BlindSeparator, load_model, load_pretrained
+from scratchaudio.models import (
+    BlindSeparator,
+    SemiSupervisedSeparator,
+    load_model,
+    load_pretrained,
+)
 from scratchaudio.streaming import process_in_chunks
 
 # %% Settings
 CHUNK = 30.0  # s separated at a time
 OVERLAP = 2.0  # s in which one chunk fades into the next
-METHOD = "nmf"  # or "blind", or one of CLASSICAL
+METHOD = "nmf"  # or "semi-supervised", "blind", or one of CLASSICAL
 CLASSICAL = {"centre": dsp.centre, "hpss": dsp.voice_between, "repet": dsp.repet_sim}
+METHODS = ("nmf", "semi-supervised", "blind", *CLASSICAL)
 SHORTEST = 2**14  # samples; a shorter song is lengthened by silence while it is separated
 RESULTS = ("vocals.wav", "accompaniment.wav", "stems.png")
 
@@ -200,7 +207,7 @@ def main():
     parser.add_argument("songs", nargs="+", type=Path, help="WAV, FLAC, OGG, MP3, Opus, ...")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--model", type=Path, help="your own checkpoint instead of the shipped one")
-    parser.add_argument("--method", choices=("nmf", "blind", *CLASSICAL), default=METHOD)
+    parser.add_argument("--method", choices=METHODS, default=METHOD)
     parser.add_argument("--overwrite", action="store_true")
     args = parser.parse_args()
 
@@ -221,6 +228,8 @@ def load_separator(method, path):
     if method != "nmf":
         if path:
             raise ConfigError(f"--model is for --method nmf, not for {method}")
+        if method == "semi-supervised":
+            return SemiSupervisedSeparator(load_pretrained("nmf").voice)
         return BlindSeparator() if method == "blind" else Classical(method)
     separator = load_model(path) if path else load_pretrained("nmf")
     if not hasattr(separator, "separate"):

@@ -100,6 +100,7 @@ def test_the_ladder_goes_from_the_mix_to_the_ideal_masks(made):
         "mix",
         "first half",
         "properties",
+        "semi-supervised",
         "dictionaries",
         "centre mask",
         "harmonic, percussive",

@@ -17,7 +17,13 @@ from scratchaudio import dsp
 from scratchaudio.checkpoint import save_checkpoint
 from scratchaudio.errors import AudioFileError, ShapeError
 from scratchaudio.io import info, load, save
-from scratchaudio.models import BlindSeparator, NMFSeparator, pretrained
+from scratchaudio.models import (
+    BlindSeparator,
+    NMFSeparator,
+    SemiSupervisedSeparator,
+    load_pretrained,
+    pretrained,
+)
 from scratchaudio.models.nmf_separator import N_BINS
 
 ROOT = Path(__file__).parent.parent
@@ -235,11 +241,11 @@ def test_floats_stay_floats_beyond_full_scale(script, tmp_path):
 def separators(script):
     rng = np.random.default_rng(0)
     learned = NMFSeparator(rng.uniform(size=(N_BINS, 3)), rng.uniform(size=(N_BINS, 4)))
-    methods = [script.load_separator(name, None) for name in ("blind", "centre", "hpss", "repet")]
-    return dict(zip(("nmf", "blind", "centre", "hpss", "repet"), (learned, *methods), strict=True))
+    others = [name for name in script.METHODS if name != "nmf"]
+    return {"nmf": learned} | {name: script.load_separator(name, None) for name in others}
 
 
-@pytest.mark.parametrize("method", ["nmf", "blind", "centre", "hpss", "repet"])
+@pytest.mark.parametrize("method", ["nmf", "semi-supervised", "blind", "centre", "hpss", "repet"])
 @pytest.mark.parametrize("N", [1, 3000])
 def test_songs_shorter_than_a_window_and_silent_ones(script, tmp_path, method, N):
     """With any method both work: a song of one sample, and silence that stays silent."""
@@ -270,12 +276,13 @@ def test_silence_within_a_song_stays_silent(script, short_chunks, tmp_path):
 
 
 def test_each_method_is_what_it_is_called(script):
-    x = tones(2, 20_000)
+    x, spectra = tones(2, 20_000), load_pretrained("nmf").voice
     for method, function in (
         ("centre", dsp.centre),
         ("hpss", dsp.voice_between),
         ("repet", dsp.repet_sim),
         ("blind", lambda x, sr: BlindSeparator().separate(x, sr)[0]),
+        ("semi-supervised", lambda x, sr: SemiSupervisedSeparator(spectra).separate(x, sr)[0]),
     ):
         vocals, accompaniment = script.load_separator(method, None).separate(x, 16000)
         np.testing.assert_array_equal(vocals, function(x, 16000), err_msg=method)

@@ -3,11 +3,14 @@
 A song is two channels. Laid above each other, the magnitudes of left and right are one matrix
 V (C F, T), and the factors of V ~ W H are spectra with a place: column k of W says what component k
 sounds like and, by its two halves, how loudly in either channel. The components of the voice give a
-mask, and the mask a sound. Two ways to know them:
+mask, and the mask a sound. Three ways to know them:
 
 `BlindSeparator` knows no other song. It factorises V and looks at each component
 (`factorization.voice_likeness`): does it stand in the middle, has it partials, does it begin
 softly?
+
+`SemiSupervisedSeparator` knows spectra of voices, learned from other songs, and no band's: in
+V ~ [W_v W] [H_v; H] W_v is fixed and W, of a few columns, learns what voices cannot explain.
 
 `NMFSeparator` has spectra of voices, W_v, and of bands, W_b, learned from songs whose stems are
 known. It hears three witnesses:
@@ -123,15 +126,19 @@ class BlindSeparator:
     n_fft, hop_length : of the STFT
     beta : of the divergence
     n_iter : updates
+    power : exponent of the mask, see `dsp.ratio_masks`: 1 shares each bin out by magnitudes, 2 by
+        powers as a Wiener filter, more tends to a binary mask
     rng : seed of the start; the same seed gives the same stems
     """
 
-    def __init__(self, n_components=32, *, n_fft=2048, hop_length=512, beta=1.0, n_iter=100, rng=0):
+    def __init__(
+        self, n_components=32, *, n_fft=2048, hop_length=512, beta=1.0, n_iter=100, power=1, rng=0
+    ):
         require_positive_integer("n_components", n_components)
         if n_components < 2:
             raise ConfigError(f"n_components must be at least 2, got {n_components}")
         self.n_components, self.n_fft, self.hop_length = n_components, n_fft, hop_length
-        self.beta, self.n_iter, self.rng = beta, n_iter, rng
+        self.beta, self.n_iter, self.power, self.rng = beta, n_iter, power, rng
 
     def separate(self, x, sr):
         """Separate a song; arguments and result as in `NMFSeparator.separate`."""
@@ -146,7 +153,7 @@ class BlindSeparator:
         start = start_alike(V, self.n_components, len(X), self.rng)
         W, H, _ = nmf(V, *start, beta=self.beta, n_iter=self.n_iter)
         share = voice_likeness(properties(W, H, sr, n_channels=len(X)))
-        mask = dsp.ratio_masks(group_models(W, H, share), power=1)[0]
+        mask = dsp.ratio_masks(group_models(W, H, share), power=self.power)[0]
         mask = mask.reshape(X.shape) * middle(X) ** 2
         return _stems(x, mask * X, self.n_fft, self.hop_length)
 
@@ -154,23 +161,15 @@ class BlindSeparator:
 # Learned from other songs ------------------------------------------------------------------------
 
 
-class NMFSeparator:
-    """Separates a song by spectra of other songs.
+class DictionarySeparator:
+    """Base of the separators by learned spectra: a subclass writes `mask`, and states `voice`.
 
-    Parameters
-    ----------
-    voice : (`N_BINS`, K_v) spectra of voices, made by `learn_spectra`; bins of 0 to 15 kHz
-    band : (`N_BINS`, K_b) spectra of accompaniments
+    The song is looked at through windows that last as long as those of the dictionaries, so that
+    its bins lie where theirs do, whatever its sampling rate.
     """
-
-    def __init__(self, voice, band):
-        self.load_state_dict({"voice": voice, "band": band})
 
     def separate(self, x, sr):
         """Separate a song.
-
-        The song is looked at through windows that last as long as those of the dictionaries, so
-        that its bins lie where theirs do, whatever its sampling rate.
 
         Parameters
         ----------
@@ -193,7 +192,64 @@ class NMFSeparator:
         return _stems(x, Y, n_fft, n_fft // 4)
 
     def mask(self, X):
-        """The mask of the voice, described above: (C, F, T) complex, F <= `N_BINS` -> (C, F, T)."""
+        """The mask of the voice: (C, F, T) complex, F <= `N_BINS` -> (C, F, T)."""
+        raise NotImplementedError(f"{type(self).__name__} has no mask yet")
+
+    def explained_by_voice(self, W, H, C):
+        """M, the share of each bin that the spectra of voices, the first in W, explain: (C F, T).
+
+        H is averaged over `SMOOTHING` frames.
+        """
+        H = np.maximum(uniform_filter1d(H, SMOOTHING, axis=1), 0)  # its running sum may pass 0
+        is_voice = np.arange(len(H)) < self.voice.shape[1]
+        return dsp.ratio_masks(group_models(W, H, is_voice), power=1)[0]
+
+
+class SemiSupervisedSeparator(DictionarySeparator):
+    """Separates a song by spectra of other songs' voices; those of the band it learns on the way.
+
+    With more free spectra, or more updates, these learn the voice too: its own singer fits better
+    than any other. So there are few of both.
+
+    Parameters
+    ----------
+    voice : (`N_BINS`, K_v) spectra of voices, such as `load_pretrained("nmf").voice`
+    n_band : free spectra
+    n_iter : updates
+    """
+
+    def __init__(self, voice, n_band=20, n_iter=60):
+        require_positive_integer("n_band", n_band)
+        require_positive_integer("n_iter", n_iter)
+        self.voice = _require_dictionary("voice", voice)
+        self.n_band, self.n_iter = n_band, n_iter
+
+    def mask(self, X):  # (C, F, T) -> (C, F, T)
+        C, F, _ = X.shape
+        V = stack_channels(X)  # (C F, T)
+        V /= V.mean() or 1
+        W, H = start_alike(V, self.n_band, C, 0)
+        voice = np.concatenate([self.voice[:F]] * C)  # (C F, K_v): in the middle
+        K = voice.shape[1]
+        start = np.concatenate([voice, W], axis=1), np.concatenate([random_factors(V, K, 0)[1], H])
+        W, H, _ = nmf(V, *start, n_fixed=K, n_iter=self.n_iter, tol=0, every=self.n_iter)
+        return self.explained_by_voice(W, H, C).reshape(X.shape) * middle(X) ** 2
+
+
+class NMFSeparator(DictionarySeparator):
+    """Separates a song by spectra of other songs.
+
+    Parameters
+    ----------
+    voice : (`N_BINS`, K_v) spectra of voices, made by `learn_spectra`; bins of 0 to 15 kHz
+    band : (`N_BINS`, K_b) spectra of accompaniments
+    """
+
+    def __init__(self, voice, band):
+        self.load_state_dict({"voice": voice, "band": band})
+
+    def mask(self, X):
+        """The mask described above: (C, F, T) complex, F <= `N_BINS` -> (C, F, T)."""
         C, F, T = X.shape
         V, psi = stack_channels(X), middle(X)  # (C F, T), (F, T)
         V /= V.mean() or 1
@@ -204,9 +260,7 @@ class NMFSeparator:
         W = np.concatenate([voice, *bands], axis=1)
         H = random_factors(V, W.shape[1], 0)[1]
         H = nmf(V, W, H, n_fixed=W.shape[1], n_iter=N_ITER, tol=0, every=N_ITER).H
-        H = np.maximum(uniform_filter1d(H, SMOOTHING, axis=1), 0)  # its running sum may pass 0
-        is_voice = np.arange(len(H)) < voice.shape[1]
-        M = dsp.ratio_masks(group_models(W, H, is_voice), power=1)[0]  # (C F, T)
+        M = self.explained_by_voice(W, H, C)
 
         start = start_alike(V, N_OWN, C, 0)
         W, H, _ = nmf(V, *start, n_iter=N_ITER, tol=0, every=N_ITER)
@@ -235,14 +289,8 @@ class NMFSeparator:
         """Take over the dictionaries of `state_dict()`; after an error both are as they were."""
         if set(state) != {"voice", "band"}:
             raise ShapeError(f"state must be the dictionaries voice and band, got {sorted(state)}")
-        for name, W in state.items():
-            W = require_signal(name, W)
-            if W.ndim != 2 or len(W) != N_BINS or W.min() < 0:
-                raise ShapeError(
-                    f"{name} must be ({N_BINS}, components), not negative, got shape {W.shape} and "
-                    f"a least entry of {W.min():g}"
-                )
-        self.voice, self.band = (np.array(state[name], np.float32) for name in ("voice", "band"))
+        W = [_require_dictionary(name, state[name]) for name in ("voice", "band")]
+        self.voice, self.band = W
 
     def eval(self):
         """Return self, as layers do; nothing is trained by gradients here."""
@@ -259,6 +307,17 @@ def _stems(x, Y, n_fft, hop_length):
     vocals = dsp.istft(Y, n_fft=n_fft, hop_length=hop_length, length=x.shape[-1])
     vocals = vocals.reshape(x.shape).astype(x.dtype)
     return np.stack([vocals, x - vocals])
+
+
+def _require_dictionary(name, W):
+    """Return the spectra as a copy in float32, after every check."""
+    W = require_signal(name, W)
+    if W.ndim != 2 or len(W) != N_BINS or W.min() < 0:
+        raise ShapeError(
+            f"{name} must be ({N_BINS}, components), not negative, got shape {W.shape} and a "
+            f"least entry of {W.min():g}"
+        )
+    return np.array(W, np.float32)
 
 
 def _require_song(x, sr):

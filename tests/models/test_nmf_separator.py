@@ -12,7 +12,13 @@ from scratchaudio.checkpoint import save_checkpoint
 from scratchaudio.errors import CheckpointError, ConfigError, ShapeError
 from scratchaudio.factorization import nmf, properties, random_factors, voice_likeness
 from scratchaudio.metrics import si_sdr
-from scratchaudio.models import BlindSeparator, NMFSeparator, load_model, nmf_separator
+from scratchaudio.models import (
+    BlindSeparator,
+    NMFSeparator,
+    SemiSupervisedSeparator,
+    load_model,
+    nmf_separator,
+)
 from scratchaudio.models.nmf_separator import (
     HIGHEST,
     LOWEST,
@@ -118,10 +124,14 @@ def mild_likeness(found):
 
 
 def separators():
-    return [untrained(), BlindSeparator(8, n_fft=512, hop_length=128, n_iter=30)]
+    return [
+        untrained(),
+        SemiSupervisedSeparator(dictionary(1, 3), n_band=4, n_iter=8),
+        BlindSeparator(8, n_fft=512, hop_length=128, n_iter=30),
+    ]
 
 
-both = pytest.mark.parametrize("separator", separators(), ids=["learned", "blind"])
+each = pytest.mark.parametrize("separator", separators(), ids=["learned", "semi", "blind"])
 
 
 # Songs as one matrix -----------------------------------------------------------------------------
@@ -302,6 +312,42 @@ def test_the_mask_by_loops(tiny, C, F):
     np.testing.assert_allclose(mask, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("C", [1, 2])
+def test_the_semi_supervised_mask_by_loops(tiny, C):
+    """The spectra of voices stay, those of the band move; what voices explain is the mask."""
+    rng = np.random.default_rng(C)
+    voices, n_band = 0.05 + rng.random((5, 2)) ** 4, 3
+    X = rng.standard_normal((C, 4, 9)) + 1j * rng.standard_normal((C, 4, 9))
+    V = np.abs(X).reshape(-1, 9)
+    V /= V.mean()
+    W, H = (a.astype(float) for a in start_alike(V.astype(np.float32), n_band, C, 0))
+    fixed = np.concatenate([voices[:4]] * C)
+    W = np.concatenate([fixed, W], axis=1)
+    H = np.concatenate([random_factors(V.astype(np.float32), 2, 0)[1].astype(float), H])
+    for _ in range(5):
+        W = np.concatenate([fixed, updated_by_loops(V, W, H, "W")[:, 2:]], axis=1)
+        H = updated_by_loops(V, W, H, "H")
+    H = averaged(H, nmf_separator.SMOOTHING)
+    M = (W[:, :2] @ H[:2]) / (W @ H)
+    expected = M.reshape(X.shape) * middle(X) ** 2
+    mask = SemiSupervisedSeparator(voices, n_band, n_iter=5).mask(X)
+    assert expected.std() > 0.02, "a mask to tell right from wrong by"
+    np.testing.assert_allclose(mask, expected, atol=1e-4)
+
+
+def test_spectra_of_voices_alone_take_a_voice_out(trained):
+    of_voice, of_band = gained(SemiSupervisedSeparator(trained.voice, n_band=8), song(5))
+    assert of_voice > 5 and of_band > 3
+
+
+@pytest.mark.parametrize("name", ["n_band", "n_iter"])
+def test_semi_supervised_sizes_that_cannot_be(name):
+    with pytest.raises(ConfigError, match=f"{name} must be an integer of at least 1, got 0"):
+        SemiSupervisedSeparator(dictionary(1, 3), **{name: 0})
+    with pytest.raises(ShapeError, match="^voice must"):
+        SemiSupervisedSeparator(dictionary(1, 3).T)
+
+
 @given(seed=seeds, C=st.integers(1, 2))
 @settings(max_examples=10)
 def test_a_mask_takes_from_nothing_to_all(seed, C):
@@ -316,7 +362,7 @@ def test_a_mask_takes_from_nothing_to_all(seed, C):
 # Laws of the stems -------------------------------------------------------------------------------
 
 
-@both
+@each
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(9001,), (1, 9001), (2, 9001), (2, 8192)])
 def test_the_stems_sum_to_the_song(quick, separator, shape, dtype):
@@ -330,7 +376,7 @@ def test_the_stems_sum_to_the_song(quick, separator, shape, dtype):
     assert stems[0].any() or isinstance(separator, BlindSeparator)
 
 
-@both
+@each
 @pytest.mark.parametrize("sr", [8000, 11025, 22050, 44100, 48000, 96000])
 def test_any_rate(quick, separator, sr):
     x = plain_song(0.5, sr).sum(axis=0)
@@ -339,7 +385,7 @@ def test_any_rate(quick, separator, sr):
     np.testing.assert_allclose(vocals + rest, x, rtol=0, atol=1e-6)
 
 
-@both
+@each
 def test_one_channel_has_one_result_with_or_without_an_axis(quick, separator):
     x = plain_song(0.5).sum(axis=(0, 1))
     stems = separator.separate(x, SR)
@@ -377,7 +423,7 @@ def test_with_the_drawn_start_they_do_so_nearly(trained):
     assert min(gains) > 15 and abs(gains[0] - gains[1]) < 6
 
 
-@both
+@each
 @pytest.mark.parametrize("gain", [2.0**-60, 1e-3, 300.0])
 def test_a_louder_song_has_louder_stems(quick, separator, gain):
     x = plain_song().sum(axis=0)
@@ -387,7 +433,7 @@ def test_a_louder_song_has_louder_stems(quick, separator, gain):
     np.testing.assert_allclose(separator.separate(-x, SR), -stems, rtol=0, atol=1e-12)
 
 
-@both
+@each
 @pytest.mark.parametrize("shape", [(9001,), (2, 9001)])
 def test_silence_has_silent_stems(quick, separator, shape):
     stems = separator.separate(np.zeros(shape, np.float32), SR)
@@ -557,6 +603,7 @@ def test_a_blind_separator_depends_on_its_settings():
         {"n_iter": 21},
         {"beta": 2.0},
         {"rng": 1},
+        {"power": 2},
     ):
         other = BlindSeparator(**base | change).separate(x, SR)
         assert np.abs(other - stems).max() > 1e-4, change
@@ -647,7 +694,7 @@ def test_other_dictionaries_than_these_two_are_refused(tmp_path, names):
 # What they refuse --------------------------------------------------------------------------------
 
 
-@both
+@each
 @pytest.mark.parametrize(
     ("x", "message"),
     [
@@ -666,7 +713,7 @@ def test_what_is_no_song(separator, x, message):
         separator.separate(x, SR)
 
 
-@both
+@each
 @pytest.mark.parametrize("sr", [0, -SR, 16000.0, "16000", None, True])
 def test_what_is_no_rate(separator, sr):
     with pytest.raises(ConfigError, match="sr must be an integer of at least 1, got"):
