@@ -22,10 +22,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from example_maker import ExampleMaker
 from voice_data import (
     SOUNDS,
     TRAIN_NOISES,
-    ExampleMaker,
     background,
     coloured,
     load_split,

@@ -18,10 +18,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from example_maker import ExampleMaker
 from voice_data import (
     SOUNDS,
     VALIDATION_NOISES,
-    ExampleMaker,
     load_split,
     noisy,
     padded,

@@ -101,6 +101,33 @@ class Checkpoint:
     progress: dict
     library_version: str
 
+    def build(self, model_class, sizes):
+        """Build the untrained model that the settings describe.
+
+        Its sizes must be those of the weights, so that no settings can ask for more memory than
+        the weights, which are loaded already, take.
+
+        Parameters
+        ----------
+        model_class : class of the model, made by its settings as arguments
+        sizes : name of a setting -> its value as the shapes of the weights tell it
+
+        Raises
+        ------
+        CheckpointError : settings and weights differ, or are no settings of this class
+        """
+        for name, size in sizes.items():
+            if self.settings.get(name) != size:
+                raise CheckpointError(
+                    f"{self.path}: {name} is {self.settings.get(name)!r} in its settings, {size} "
+                    f"in its weights"
+                )
+        try:
+            return model_class(**self.settings)
+        except (TypeError, ValueError) as error:
+            message = f"{self.path}: its settings do not fit its class: {error}"
+            raise CheckpointError(message) from error
+
     def restore(self, model, optimizer=None, rng=None, settings=None, best=False):
         """Put the saved state into `model` and, where given, `optimizer` and `rng`, in place.
 

@@ -65,6 +65,7 @@ from scratchaudio.dsp.stft import (
     time_to_frames,
     window_sumsquare,
 )
+from scratchaudio.dsp.wiener import multichannel_wiener
 from scratchaudio.dsp.windows import (
     bartlett,
     blackman,
@@ -124,6 +125,7 @@ __all__ = [
     "melspectrogram",
     "mfcc",
     "mix_at_snr",
+    "multichannel_wiener",
     "noise_power",
     "overlap_add",
     "pan",

@@ -25,12 +25,7 @@ Legend: C channels, N samples, B batch, T frames, F bins, D d_model.
 import numpy as np
 
 from scratchaudio import dsp
-from scratchaudio.errors import (
-    CheckpointError,
-    ShapeError,
-    require_positive_integer,
-    require_signal,
-)
+from scratchaudio.errors import ShapeError, require_positive_integer, require_signal
 from scratchaudio.nn import Layer, Linear, Parameter, TransformerEncoder, sigmoid
 
 SAMPLE_RATE = 16000  # Hz
@@ -149,28 +144,15 @@ class SpeechEnhancer(Layer):
 
     @classmethod
     def from_checkpoint(cls, checkpoint):
-        """Build the untrained model that a checkpoint describes, if its weights have these sizes.
-
-        So no settings can ask for more memory than the weights, which are loaded already, take.
-        """
-        settings, weights = checkpoint.settings, checkpoint.model
+        """Build the untrained model of a checkpoint, if its weights have the sizes it states."""
+        weights = checkpoint.model
         layers = {name.split(".")[2] for name in weights if name.startswith("encoder.blocks.")}
-        found = {
+        sizes = {
             "d_model": np.shape(weights.get("input.b", []))[-1],
             "d_ff": np.shape(weights.get("encoder.blocks.0.feed_forward.layers.0.b", []))[-1],
             "n_layers": len(layers),
         }
-        for name, size in found.items():
-            if settings.get(name) != size:
-                raise CheckpointError(
-                    f"{checkpoint.path}: {name} is {settings.get(name)!r} in its settings, {size} "
-                    f"in its weights"
-                )
-        try:
-            return cls(**settings)
-        except (TypeError, ValueError) as error:
-            message = f"{checkpoint.path}: its settings do not fit its class: {error}"
-            raise CheckpointError(message) from error
+        return checkpoint.build(cls, sizes)
 
     def forward(self, x, weights=None):
         """`weights`, if it is a list, gets each block's attention weights (B, h, T, T) appended."""

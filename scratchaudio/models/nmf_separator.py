@@ -64,6 +64,7 @@ from scratchaudio.factorization import (
     random_factors,
     voice_likeness,
 )
+from scratchaudio.models.songs import require_song, stems_from_stft
 
 SAMPLE_RATE = 44100  # Hz, of the songs that dictionaries are learned from
 N_FFT = 4096  # 93 ms: two notes a semitone apart are told apart from 360 Hz on
@@ -142,7 +143,7 @@ class BlindSeparator:
 
     def separate(self, x, sr):
         """Separate a song; arguments and result as in `NMFSeparator.separate`."""
-        _require_song(x, sr)
+        require_song(x, sr)
         X = dsp.stft(np.atleast_2d(x), n_fft=self.n_fft, hop_length=self.hop_length)  # (C, F, T)
         V = stack_channels(X)
         if self.n_components > V.shape[1]:
@@ -155,7 +156,7 @@ class BlindSeparator:
         share = voice_likeness(properties(W, H, sr, n_channels=len(X)))
         mask = dsp.ratio_masks(group_models(W, H, share), power=self.power)[0]
         mask = mask.reshape(X.shape) * middle(X) ** 2
-        return _stems(x, mask * X, self.n_fft, self.hop_length)
+        return stems_from_stft(x, mask * X, self.n_fft, self.hop_length)
 
 
 # Learned from other songs ------------------------------------------------------------------------
@@ -180,7 +181,7 @@ class DictionarySeparator:
         -------
         (2, ...) vocals and accompaniment, each of the shape and dtype of x; they sum to x
         """
-        _require_song(x, sr)
+        require_song(x, sr)
         if sr < 2 * LOWEST:
             raise ConfigError(f"sr must be at least {2 * LOWEST} Hz to hold a voice, got {sr}")
         n_fft = 2 * round(sr * N_FFT / SAMPLE_RATE / 2)
@@ -189,7 +190,7 @@ class DictionarySeparator:
         Y = np.zeros_like(X)
         Y[:, :F] = self.mask(X[:, :F]) * X[:, :F]
         Y[:, : math.ceil(LOWEST * n_fft / sr)] = 0
-        return _stems(x, Y, n_fft, n_fft // 4)
+        return stems_from_stft(x, Y, n_fft, n_fft // 4)
 
     def mask(self, X):
         """The mask of the voice: (C, F, T) complex, F <= `N_BINS` -> (C, F, T)."""
@@ -302,13 +303,6 @@ def _total(W, Q, H):
     return (W * (Q @ H.T)).sum(axis=0)
 
 
-def _stems(x, Y, n_fft, hop_length):
-    """Vocals from their STFT Y (C, F, T), and what is left of the song: (2, ...) like x."""
-    vocals = dsp.istft(Y, n_fft=n_fft, hop_length=hop_length, length=x.shape[-1])
-    vocals = vocals.reshape(x.shape).astype(x.dtype)
-    return np.stack([vocals, x - vocals])
-
-
 def _require_dictionary(name, W):
     """Return the spectra as a copy in float32, after every check."""
     W = require_signal(name, W)
@@ -318,12 +312,3 @@ def _require_dictionary(name, W):
             f"least entry of {W.min():g}"
         )
     return np.array(W, np.float32)
-
-
-def _require_song(x, sr):
-    x = require_signal("x", x)
-    require_positive_integer("sr", sr)
-    if x.ndim > 2 or len(np.atleast_2d(x)) > 2:
-        raise ShapeError(
-            f"x must be a song of one or two channels, (N,), (1, N) or (2, N), got shape {x.shape}"
-        )

@@ -21,7 +21,6 @@ import numpy as np
 from scratchaudio import dsp
 from scratchaudio.errors import (
     CallOrderError,
-    CheckpointError,
     ConfigError,
     ShapeError,
     require_positive_integer,
@@ -170,30 +169,17 @@ class VoiceActivityDetector(Layer):
 
     @classmethod
     def from_checkpoint(cls, checkpoint):
-        """Build the untrained model that a checkpoint describes.
-
-        Its sizes must be those of the weights, so that no settings can ask for more memory than
-        the weights, which are loaded already, take.
-        """
+        """Build the untrained model of a checkpoint, if its weights have the sizes it states."""
         settings, weights = checkpoint.settings, checkpoint.model
         layers = {name.split(".")[1] for name in weights if name.startswith("recurrent.")}
         width, frames_per_step = np.shape(weights.get("output.W", np.zeros((0, 0))))
         directions = 2 if settings.get("bidirectional") else 1
-        for name, size in (
-            ("n_layers", len(layers)),
-            ("n_hidden", width // directions),
-            ("frames_per_step", frames_per_step),
-        ):
-            if settings.get(name) != size:
-                raise CheckpointError(
-                    f"{checkpoint.path}: {name} is {settings.get(name)!r} in its settings, {size} "
-                    f"in its weights"
-                )
-        try:
-            return cls(**settings)
-        except (TypeError, ValueError) as error:
-            message = f"{checkpoint.path}: its settings do not fit its class: {error}"
-            raise CheckpointError(message) from error
+        sizes = {
+            "n_layers": len(layers),
+            "n_hidden": width // directions,
+            "frames_per_step": frames_per_step,
+        }
+        return checkpoint.build(cls, sizes)
 
     def initial_state(self, batch_size):
         """Zeros in the form `forward` takes as `state`: one LSTM state a layer."""
