@@ -543,9 +543,9 @@ def _require_equal(got, expected, name, advice, tolerance=0.0):
 
 
 def _require_same_state(when, layer, before):
-    """Raise unless the parameters are as they were."""
-    for name, value in layer.state_dict().items():
-        if not np.array_equal(value, before[name]):
+    """Raise unless the parameters are as they were; buffers may change in training."""
+    for name, parameter in layer.named_parameters():
+        if not np.array_equal(parameter.value, before[name]):
             raise AssertionError(f"{when} changed {name}.value: only the optimiser may")
 
 

@@ -205,8 +205,8 @@ def _require_finite_loss(loss, inputs, targets, epoch, step, optimizer):
 
 def _require_finite_weights(model, epoch, optimizer):
     """Raise before weights that are NaN or infinite can reach a checkpoint."""
-    for name, parameter in model.named_parameters():
-        if not np.isfinite(parameter.value).all():
+    for name, held in (*model.named_parameters(), *model.named_buffers()):
+        if not np.isfinite(held.value).all():
             raise ConfigError(
                 f"{name} holds NaN or infinite values after epoch {epoch}: {_advice(optimizer)}"
             )

@@ -244,3 +244,119 @@ def test_the_command_passes_its_options_on(script, songs, monkeypatch, tmp_path,
     train.main()
     assert given["checkpoint"] == Path("out/nmf.npz") and given["songs"] == train.SONGS
     assert not given["overwrite"]
+
+
+# Networks ----------------------------------------------------------------------------------------
+
+TINY = {
+    "open_unmix": {"n_hidden": 8, "n_fft": 256, "hop_length": 128, "bandwidth": 6000},
+    "unet": {"widths": (3, 4), "n_fft": 254, "hop_length": 64, "n_bins": 64},
+    "conv_tasnet": {"N": 8, "L": 16, "B": 4, "H": 6, "Sc": 4, "X": 2, "R": 1},
+}
+
+
+class InThisProcess:
+    """Makes the examples at once."""
+
+    def __init__(self, make_example, prepare, *arguments, ahead):
+        prepare(*arguments)
+        self.make_example = make_example
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def examples(self, tasks, rng):
+        for task in tasks:
+            yield self.make_example(task, rng.integers(2**63))
+
+
+@pytest.fixture
+def train_separator(script, monkeypatch):
+    """The script with tiny networks, and examples of 0.2 s."""
+    module = script("train_separator")
+    for name, recipe in module.RECIPES.items():
+        settings = recipe.settings | TINY[name] | {"sample_rate": SR}
+        monkeypatch.setitem(
+            module.RECIPES, name, recipe._replace(settings=settings, seconds=0.2, batch_size=3)
+        )
+    monkeypatch.setattr(module, "EPOCH", 8)
+    monkeypatch.setattr(module, "ExampleMaker", InThisProcess)
+    return module
+
+
+def test_each_recipe_names_a_network_and_its_settings(script):
+    for name, recipe in script("train_separator").RECIPES.items():
+        model = recipe.make(**recipe.settings, rng=0)
+        assert {"open_unmix": "OpenUnmix", "unet": "UNet", "conv_tasnet": "ConvTasNet"}[
+            name
+        ] == type(model).__name__
+        assert model.settings["sample_rate"] in (16000, 44100)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_batch_is_of_mixtures_and_their_voices(train_separator, songs, name):
+    train_separator.prepare(songs, name)
+    (X,), (S, again) = train_separator.make_batch(0, 7)
+    (other,), _ = train_separator.make_batch(0, 8)
+    np.testing.assert_array_equal(X, again)
+    np.testing.assert_array_equal(X, train_separator.make_batch(1, 7)[0][0])
+    assert X.shape == S.shape == other.shape and len(X) == 3
+    assert X.dtype == S.dtype == np.float32
+    assert np.abs(other - X).max() > 0
+    model = train_separator.RECIPES[name].make(**train_separator.RECIPES[name].settings, rng=0)
+    loss, dprediction = train_separator.RECIPES[name].loss(model.forward(X), S, X)
+    assert np.isfinite(loss) and dprediction.dtype == np.float32
+
+
+def test_examples_are_mixtures_of_different_songs(train_separator, songs):
+    """Voice plus band; some without either; and no two alike."""
+    train_separator.prepare(songs, "conv_tasnet")
+    rng = np.random.default_rng(0)
+    drawn = [train_separator.make_example(rng) for _ in range(300)]
+    silent = [not voice.any() for _, voice in drawn]
+    alone = [np.array_equal(mix, voice) and voice.any() for mix, voice in drawn]
+    assert 0.05 < np.mean(silent) < 0.4, "of the voice's own pauses and those made"
+    assert 0.02 < np.mean(alone) < 0.1
+    for mix, voice in drawn:
+        assert mix.shape == voice.shape == (2, 3200)
+    levels = [np.square(voice).mean() for _, voice in drawn if voice.any()]
+    assert max(levels) > 4 * np.median(levels)
+
+
+def test_an_excerpt_is_a_stem_at_another_speed(train_separator, monkeypatch):
+    """A ramp: the speed is its slope, and the place its beginning."""
+    monkeypatch.setattr(train_separator, "GAINS", (0, 0))
+    x = np.stack([np.arange(4000.0), -np.arange(4000.0)]).astype(np.float32)
+    speeds, sides = [], []
+    for seed in range(40):
+        y = train_separator.excerpt(x, 3000, np.random.default_rng(seed))
+        assert y.shape == (2, 3000) and y.dtype == np.float32
+        slopes = np.diff(y[:, ::100], axis=1) / 100
+        np.testing.assert_allclose(slopes, slopes[:, :1] + 0 * slopes, rtol=1e-3)
+        np.testing.assert_allclose(y.sum(axis=0), 0, atol=1e-3)
+        speeds.append(abs(slopes[0, 0]))
+        sides.append(slopes[0, 0] > 0)
+    low, high = train_separator.SPEEDS
+    assert low <= min(speeds) < 0.9 and 1.1 < max(speeds) <= high
+    assert 10 < sum(sides) < 30
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_network_is_trained_saved_and_goes_on(train_separator, songs, tmp_path, name, capsys):
+    checkpoint, weights = tmp_path / "net.npz", tmp_path / "weights.npz"
+    model, history = train_separator.train(name, checkpoint, songs=songs, epochs=2, weights=weights)
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert all(np.isfinite(record["improvement"]) for record in history)
+    with pytest.raises(CheckpointError, match=r"net\.npz is already there: --resume goes on"):
+        train_separator.train(name, checkpoint, songs=songs)
+    _, longer = train_separator.train(name, checkpoint, songs=songs, epochs=3, resume=True)
+    assert longer[:2] == history and len(longer) == 3
+    said = capsys.readouterr().out
+    assert f"training {name}, " in said and "resuming" in said
+    x = sum(make_stems("three").values())
+    np.testing.assert_array_equal(
+        load_model(weights).separate(x, SR), model.separate(x, SR), "not the weights of the model"
+    )

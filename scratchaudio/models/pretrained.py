@@ -4,15 +4,25 @@ from pathlib import Path
 
 from scratchaudio.checkpoint import load_checkpoint
 from scratchaudio.errors import CheckpointError, ConfigError
+from scratchaudio.models.conv_tasnet import ConvTasNet
 from scratchaudio.models.enhancer import SpeechEnhancer
 from scratchaudio.models.nmf_separator import NMFSeparator
+from scratchaudio.models.open_unmix import OpenUnmix
+from scratchaudio.models.unet import UNet
 from scratchaudio.models.vad import VoiceActivityDetector
 
 FOLDER = Path(__file__).parent / "pretrained"
 PRETRAINED = ("enhancer", "nmf", "vad")  # the files of FOLDER that ship with the package
 CLASSES = {
     model_class.__name__: model_class
-    for model_class in (NMFSeparator, SpeechEnhancer, VoiceActivityDetector)
+    for model_class in (
+        ConvTasNet,
+        NMFSeparator,
+        OpenUnmix,
+        SpeechEnhancer,
+        UNet,
+        VoiceActivityDetector,
+    )
 }
 
 

@@ -90,6 +90,10 @@ def separate_by_magnitudes(model, x, sr, n_iter=0):
     x = require_song(x, sr)
     heard = dsp.resample(x, sr, model.sample_rate) if sr != model.sample_rate else x
     heard = as_middle_and_side(heard.astype(np.float32))
+    N = heard.shape[-1]
+    # Whole hops: the last samples, too, lie between the middles of two windows, not at the very
+    # end of one, where istft divides by next to nothing.
+    heard = np.pad(heard, ((0, 0), (0, -N % model.hop_length)))
     X = dsp.stft(heard, n_fft=model.n_fft, hop_length=model.hop_length)  # (2, F, T)
     Y = np.zeros_like(X)
     known = X[:, : model.n_bins]
@@ -99,7 +103,7 @@ def separate_by_magnitudes(model, x, sr, n_iter=0):
         blocks = zip(*(np.array_split(Z, n_blocks, axis=-1) for Z in (X, Y)), strict=True)
         both = [(mix, np.stack([voice, mix - voice])) for mix, voice in blocks]
         Y = np.concatenate([dsp.multichannel_wiener(*b, n_iter)[0] for b in both], axis=-1)
-    vocals = dsp.istft(Y, n_fft=model.n_fft, hop_length=model.hop_length, length=heard.shape[-1])
+    vocals = dsp.istft(Y, n_fft=model.n_fft, hop_length=model.hop_length, length=N)
     if sr != model.sample_rate:
         vocals = dsp.resample(vocals, model.sample_rate, sr)[..., : x.shape[-1]]
     return stems(x, from_middle_and_side(vocals, x.shape))

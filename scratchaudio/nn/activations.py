@@ -24,8 +24,8 @@ import math
 import numpy as np
 from scipy.special import erfc
 
-from scratchaudio.errors import ConfigError
-from scratchaudio.nn.layer import Layer
+from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer
+from scratchaudio.nn.layer import Layer, Parameter
 
 # Functions ---------------------------------------------------------------------------------------
 
@@ -179,6 +179,59 @@ class LeakyReLU(Activation):
 
     def derivative(self, x, y):
         return np.maximum((x > 0).astype(x.dtype), self.negative_slope)
+
+
+class PReLU(Layer):
+    """Leaky ReLU that learns its slope: y = x where x > 0, else a x.
+
+        y = max(x, 0) + a min(x, 0)
+        dx = dy where x > 0, else a dy        da = sum of dy min(x, 0)
+
+    One slope serves all entries, or each channel, axis 1, has its own. At x = 0 the slope is a.
+
+    Parameters
+    ----------
+    n_channels : 1, one slope for an x of any shape; or C, for x of shape (B, C, ...)
+    initial : the slopes at first
+    dtype : of the slopes
+
+    Attributes
+    ----------
+    a : Parameter (n_channels,)
+
+    References
+    ----------
+    He, Zhang, Ren & Sun (2015), Delving deep into rectifiers, ICCV, eq. 1 and 3.
+    """
+
+    def __init__(self, n_channels=1, initial=0.25, dtype=np.float32):
+        require_positive_integer("n_channels", n_channels)
+        if not math.isfinite(initial):
+            raise ConfigError(f"initial must be a finite number, got {initial}")
+        self.a = Parameter(np.full(n_channels, initial, dtype))
+
+    def forward(self, x):  # any shape, or (B, C, ...); kept
+        n_channels = self.a.value.size
+        if x.ndim == 0 or x.size == 0:
+            raise ShapeError(f"x of PReLU must have at least one entry and axis, got {x.shape}")
+        if n_channels > 1 and (x.ndim < 2 or x.shape[1] != n_channels):
+            raise ShapeError(
+                f"x of PReLU must have shape (batch, {n_channels}, ...), got {x.shape}"
+            )
+        shape, x = x.shape, x.reshape(len(x), n_channels, -1)  # (B, C, rest); (B, 1, all) for one
+        zeros = np.zeros_like(x)
+        y = self.a.value[:, None] * np.minimum(x, zeros)
+        y += np.maximum(x, zeros)
+        self.save_for_backward(x)
+        return y.reshape(shape)
+
+    def backward(self, dy):
+        (x,) = self.pop_saved()  # (B, C, rest)
+        shape, dy = dy.shape, dy.reshape(x.shape)
+        product = np.minimum(x, np.zeros_like(x))
+        product *= dy
+        self.a.grad += product.sum(axis=(0, 2))
+        return np.where(x > 0, dy, self.a.value[:, None] * dy).reshape(shape)
 
 
 class Softplus(Activation):

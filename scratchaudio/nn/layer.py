@@ -41,11 +41,22 @@ class Parameter:
         self.grad = np.zeros_like(self.value)
 
 
+class Buffer:
+    """An array that belongs to a model but is not trained, such as a running mean: only a `value`.
+
+    It is saved, loaded and converted with the parameters, and no optimiser sees it. Only a forward
+    in training mode changes it, in place.
+    """
+
+    def __init__(self, value):
+        self.value = np.asarray(value)
+
+
 class Layer:
     """Base of every layer and model: walks parameters, switches modes, keeps what backward needs.
 
-    A subclass sets its parameters (and layers, and lists of layers) as attributes in `__init__`,
-    and writes `forward` and `backward`. It needs no call of `super().__init__()`.
+    A subclass sets its parameters (and buffers, layers, lists of layers) as attributes in
+    `__init__`, and writes `forward` and `backward`. It needs no call of `super().__init__()`.
     """
 
     training = True
@@ -88,17 +99,25 @@ class Layer:
 
     def named_parameters(self):
         """Yield (name, Parameter) in definition order: `("encoder.0.Wx", ...)`; tied ones once."""
+        return self._named(Parameter)
+
+    def named_buffers(self):
+        """Yield (name, Buffer), named and ordered as the parameters are."""
+        return self._named(Buffer)
+
+    def _named(self, kind):
+        """Yield (name, object) of each `kind`: the layer's own, then those of the layers below."""
         seen = set()
-        own = [(name, value) for name, value in vars(self).items() if isinstance(value, Parameter)]
+        own = [(name, value) for name, value in vars(self).items() if isinstance(value, kind)]
         below = [
-            (f"{prefix}.{name}", parameter)
+            (f"{prefix}.{name}", found)
             for prefix, child in self.children()
-            for name, parameter in child.named_parameters()
+            for name, found in child._named(kind)
         ]
-        for name, parameter in own + below:
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield name, parameter
+        for name, found in own + below:
+            if id(found) not in seen:
+                seen.add(id(found))
+                yield name, found
 
     def parameters(self):
         """List the Parameters, in the order of `named_parameters`."""
@@ -124,34 +143,37 @@ class Layer:
         return self.train(False)
 
     def astype(self, dtype):
-        """Convert every parameter in place, for gradient checks in float64; return self."""
+        """Convert every parameter and buffer, for gradient checks in float64; return self."""
         for parameter in self.parameters():
             parameter.value = parameter.value.astype(dtype)
             parameter.grad = parameter.grad.astype(dtype)
+        for _, buffer in self.named_buffers():
+            buffer.value = buffer.value.astype(dtype)
         return self
 
     # Saving and loading ----------------------------------------------------------------------
 
     def state_dict(self):
         """Copies of everything that must be saved: name -> array."""
-        return {name: parameter.value.copy() for name, parameter in self.named_parameters()}
+        return {name: held.value.copy() for name, held in self._held().items()}
 
     def load_state_dict(self, state):
         """Take over the arrays of `state_dict()`; names and shapes must be exactly the same."""
-        parameters = dict(self.named_parameters())
-        missing, unknown = (
-            sorted(parameters.keys() - state.keys()),
-            sorted(state.keys() - parameters.keys()),
-        )
+        held = self._held()
+        missing, unknown = sorted(held.keys() - state.keys()), sorted(state.keys() - held.keys())
         if missing or unknown:
             raise ShapeError(
                 f"state does not fit {type(self).__name__}: missing {missing}, unknown {unknown}"
             )
-        for name, parameter in parameters.items():
-            if np.shape(state[name]) != parameter.value.shape:
+        for name, own in held.items():
+            if np.shape(state[name]) != own.value.shape:
                 raise ShapeError(
                     f"state[{name!r}] has shape {np.shape(state[name])}, "
-                    f"{type(self).__name__} expects {parameter.value.shape}"
+                    f"{type(self).__name__} expects {own.value.shape}"
                 )
-        for name, parameter in parameters.items():
-            parameter.value[...] = state[name]
+        for name, own in held.items():
+            own.value[...] = state[name]
+
+    def _held(self):
+        """Parameters and buffers: name -> object with a value."""
+        return dict(self.named_parameters()) | dict(self.named_buffers())

@@ -40,6 +40,29 @@ def mse(prediction, target, mask=None):
     return _mean(error * error, 2 * error, valid)
 
 
+def l1(prediction, target, mask=None):
+    """Mean absolute error, mean of |prediction - target|.
+
+    A large error counts no more than its size, where the square of `mse` lets a few outliers rule;
+    and a small one pulls as hard as a large one. At 0, the kink, the gradient taken is 0.
+
+    Parameters
+    ----------
+    prediction : (...) any shape
+    target : (...) of the same shape; nothing is broadcast
+    mask : booleans that broadcast to the shape of `prediction`, True where an entry counts
+
+    Returns
+    -------
+    loss : float
+    dprediction : (...) sign(prediction - target) / n
+    """
+    prediction, target, valid = _pair("prediction", prediction, target, mask)
+    error = prediction - target
+    sign = np.sign(error.real)
+    return _mean(sign * error, sign, valid)
+
+
 def bce_with_logits(logits, target, mask=None, pos_weight=1.0):
     """Binary cross-entropy of probabilities sigma(logits): torch's, with its name.
 

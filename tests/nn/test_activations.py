@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchaudio import nn
-from scratchaudio.errors import ConfigError
+from scratchaudio.errors import ConfigError, ShapeError
 from scratchaudio.nn.gradcheck import check_gradients, fourth_order_difference
 
 SMOOTH = [nn.Sigmoid, nn.Tanh, nn.Softplus, nn.GELU, nn.GELUTanh, nn.Softmax]
@@ -182,3 +182,72 @@ def test_negative_slope_is_checked(slope):
 def test_gelu_layer_is_the_function():
     x = np.random.default_rng(0).standard_normal((3, 5))
     np.testing.assert_array_equal(nn.GELU().forward(x), nn.gelu(x))
+
+
+# PReLU -------------------------------------------------------------------------------------------
+
+
+def drawn_prelu(shape, n_channels, rng):
+    """A float64 PReLU with random slopes, some below 0 or above 1, and x away from the kink."""
+    layer = nn.PReLU(n_channels, dtype=np.float64)
+    layer.a.value[...] = 0.25 + rng.standard_normal(n_channels)
+    return layer, rng.choice([-1, 1], shape) * rng.uniform(1e-2, 3, shape)
+
+
+@given(shape=shapes, seed=seeds, per_channel=st.booleans())
+def test_prelu_equals_the_literal_loop(shape, seed, per_channel):
+    rng = np.random.default_rng(seed)
+    n_channels = shape[1] if per_channel and len(shape) > 1 else 1
+    layer, x = drawn_prelu(shape, n_channels, rng)
+    y = layer.forward(x)
+    dy = rng.standard_normal(shape)
+    dx = layer.backward(dy)
+    da = np.zeros(n_channels)
+    for i in np.ndindex(*shape):
+        c = i[1] if n_channels > 1 else 0
+        a = layer.a.value[c]
+        assert y[i] == (x[i] if x[i] > 0 else a * x[i])
+        assert dx[i] == (dy[i] if x[i] > 0 else a * dy[i])
+        da[c] += 0 if x[i] > 0 else x[i] * dy[i]
+    np.testing.assert_allclose(layer.a.grad, da, rtol=1e-12, atol=1e-13)
+
+
+@given(shape=shapes, seed=seeds, per_channel=st.booleans())
+def test_prelu_gradients_beside_the_kink(shape, seed, per_channel):
+    rng = np.random.default_rng(seed)
+    n_channels = shape[1] if per_channel and len(shape) > 1 else 1
+    layer, x = drawn_prelu(shape, n_channels, rng)
+    x.flat[0] = -1.5  # so that a has a gradient
+    options = {"rng": rng, "method": fourth_order_difference, "may_vanish": ("x", "a")}
+    assert check_gradients(layer, x, **options) <= 1e-7
+
+
+def test_prelu_at_the_kink_and_at_first():
+    layer = nn.PReLU()
+    assert layer.a.value.tolist() == [0.25]
+    assert np.array_equal(layer.forward(np.zeros(3)), np.zeros(3))
+    assert layer.backward(np.array([2.0, -1.0, 0.5])).tolist() == [0.5, -0.25, 0.125]
+    assert layer.a.grad.tolist() == [0]
+    assert nn.PReLU(3, 0.5).a.value.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_prelu_with_a_fixed_slope_is_leaky_relu_and_relu():
+    x = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    np.testing.assert_array_equal(nn.PReLU(5, 0.2).forward(x), nn.LeakyReLU(0.2).forward(x))
+    np.testing.assert_array_equal(nn.PReLU(1, 0.0).forward(x), nn.relu(x))
+
+
+def test_prelu_errors():
+    with pytest.raises(ConfigError, match="n_channels must be an integer of at least 1, got 0"):
+        nn.PReLU(0)
+    for initial in (math.nan, math.inf):
+        with pytest.raises(ConfigError, match=f"initial must be a finite number, got {initial}"):
+            nn.PReLU(initial=initial)
+    for shape in ((2, 4), (3,), (3, 2, 3)):
+        with pytest.raises(
+            ShapeError, match=r"x of PReLU must have shape \(batch, 3, \.\.\.\), got"
+        ):
+            nn.PReLU(3).forward(np.ones(shape, np.float32))
+    for shape in ((), (0, 3)):
+        with pytest.raises(ShapeError, match="x of PReLU must have at least one entry"):
+            nn.PReLU().forward(np.ones(shape, np.float32))

@@ -3,8 +3,21 @@
 import numpy as np
 import pytest
 
-from scratchaudio.errors import CallOrderError, ShapeError
-from scratchaudio.nn import Layer, Linear, Parameter, ReLU, Sequential
+from scratchaudio.checkpoint import load_checkpoint, save_checkpoint
+from scratchaudio.errors import CallOrderError, CheckpointError, ConfigError, ShapeError
+from scratchaudio.nn import (
+    Adam,
+    BatchNorm,
+    Buffer,
+    Dropout,
+    Layer,
+    Linear,
+    Parameter,
+    ReLU,
+    Sequential,
+    mse,
+)
+from scratchaudio.training import fit
 
 
 class Encoder(Layer):
@@ -100,6 +113,134 @@ def test_state_of_another_model_is_refused_and_nothing_changes():
         layer.load_state_dict(changed)
     for name, array in layer.state_dict().items():
         assert np.array_equal(array, before[name]), f"{name} changed"
+
+
+# Buffers -----------------------------------------------------------------------------------------
+
+
+class Counting(Layer):
+    """A buffer and a parameter of its own, and layers below that have both."""
+
+    def __init__(self, rng=None):
+        self.norms = [BatchNorm(3), ReLU(), BatchNorm(2)]
+        self.count = Buffer(np.zeros(4, np.float32))
+        self.scale = Parameter(np.ones(7, np.float32))
+
+
+BUFFERS = ["count"] + [f"norms.{i}.running_{what}" for i in (0, 2) for what in ("mean", "var")]
+LEARNED = ["scale"] + [f"norms.{i}.{what}" for i in (0, 2) for what in ("gamma", "beta")]
+
+
+def test_buffers_are_walked_like_parameters_and_are_none():
+    layer = Counting()
+    assert [name for name, _ in layer.named_buffers()] == BUFFERS
+    assert [name for name, _ in layer.named_parameters()] == LEARNED
+    assert not any(isinstance(parameter, Buffer) for parameter in layer.parameters())
+    layer.norms[2].running_mean = layer.norms[0].running_mean
+    assert [name for name, _ in layer.named_buffers()] == BUFFERS[:3] + BUFFERS[4:]
+
+
+def test_buffers_are_saved_loaded_in_place_and_converted():
+    first, second = Counting(), Counting()
+    for number, (_, buffer) in enumerate(first.named_buffers()):
+        buffer.value[...] = number + 0.5
+    state = first.state_dict()
+    assert list(state) == LEARNED + BUFFERS
+    values = [buffer.value for _, buffer in second.named_buffers()]
+    second.load_state_dict(state)
+    for number, value in enumerate(values):
+        assert (value == number + 0.5).all(), "not loaded in place"
+    state["count"][...] = 7
+    assert (first.count.value == 0.5).all() and (second.count.value == 0.5).all(), "not a copy"
+    first.astype(np.float64)
+    assert {buffer.value.dtype for _, buffer in first.named_buffers()} == {np.dtype(np.float64)}
+    assert (first.count.value == 0.5).all()
+
+
+def test_a_state_without_the_buffers_or_of_other_shapes_is_refused():
+    layer = Counting()
+    before = layer.state_dict()
+    changed = {name: array + 1 for name, array in before.items()}
+    for names, message in ((BUFFERS[:1], "count"), (BUFFERS[3:4], "norms.2.running_mean")):
+        lacking = {name: array for name, array in changed.items() if name not in names}
+        with pytest.raises(
+            ShapeError, match=rf"fit Counting: missing \['{message}'\], unknown \[\]"
+        ):
+            layer.load_state_dict(lacking)
+    changed["count"] = np.zeros(5)
+    with pytest.raises(
+        ShapeError, match=r"state\['count'\] has shape \(5,\), Counting expects \(4"
+    ):
+        layer.load_state_dict(changed)
+    for name, array in layer.state_dict().items():
+        assert np.array_equal(array, before[name]), f"{name} changed"
+
+
+def test_checkpoints_hold_buffers(tmp_path):
+    model = Counting()
+    for number, (_, buffer) in enumerate(model.named_buffers()):
+        buffer.value[...] = number + 0.5
+    save_checkpoint(tmp_path / "run.npz", model)
+    other = Counting()
+    load_checkpoint(tmp_path / "run.npz").restore(other)
+    for name, array in other.state_dict().items():
+        np.testing.assert_array_equal(array, model.state_dict()[name], strict=True)
+    del model.count
+    with pytest.raises(CheckpointError, match=r"it has unknown \['count'\]"):
+        load_checkpoint(tmp_path / "run.npz").restore(model)
+
+
+def train_with_buffers(path, n_epochs, resume=False):
+    """Train a model with batch normalisation and dropout; return (model, history)."""
+    rng = np.random.default_rng(0)
+    model = Sequential(
+        Linear(3, 5, rng=rng), BatchNorm(5), ReLU(), Dropout(0.2, rng), Linear(5, 2, rng=rng)
+    )
+
+    def batches(rng):
+        for _ in range(2):
+            x = rng.standard_normal((6, 3)).astype(np.float32)
+            yield (x,), (x[:, :2] * x[:, 1:],)
+
+    def validate(model):
+        x = np.random.default_rng(9).standard_normal((8, 3)).astype(np.float32)
+        return {"error": mse(model.forward(x), x[:, :2] * x[:, 1:])[0]}
+
+    options = {"n_epochs": n_epochs, "rng": rng, "validate": validate, "monitor": "error"}
+    options |= {"checkpoint_path": path, "resume": resume, "verbose": False}
+    return model, fit(model, Adam(model.parameters(), 0.05), batches, mse, **options)
+
+
+def test_a_resumed_run_has_the_same_buffers_bit_for_bit(tmp_path):
+    """Validation uses the running statistics, so that the history would tell too."""
+    model, history = train_with_buffers(tmp_path / "whole.npz", 6)
+    train_with_buffers(tmp_path / "cut.npz", 2)
+    resumed, resumed_history = train_with_buffers(tmp_path / "cut.npz", 6, resume=True)
+    assert resumed_history == history
+    assert (tmp_path / "cut.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(resumed.state_dict()[name], array, err_msg=name)
+    assert model.layers[1].running_mean.value.any()
+
+
+def test_training_stops_when_a_buffer_is_no_longer_finite():
+    class Overflowing(BatchNorm):
+        def forward(self, x):
+            y = super().forward(x)
+            self.running_var.value[1] = np.inf
+            return y
+
+    model = Overflowing(3)
+
+    def batches(rng):
+        x = rng.standard_normal((4, 3)).astype(np.float32)
+        yield (x,), (x,)
+
+    with pytest.raises(ConfigError, match="running_var holds NaN or infinite values after epoch 1"):
+        fit(model, Adam(model.parameters()), batches, mse, n_epochs=1, verbose=False)
+
+
+# Calls in the wrong order ------------------------------------------------------------------------
 
 
 def test_backward_in_the_wrong_order_says_what_to_do():

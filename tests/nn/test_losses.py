@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchaudio.errors import ConfigError, ShapeError
-from scratchaudio.nn import bce_with_logits, cross_entropy, mse
+from scratchaudio.nn import bce_with_logits, cross_entropy, l1, mse
 from scratchaudio.nn.gradcheck import complex_step
 
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3, unique=True)
@@ -19,6 +19,10 @@ seeds = st.integers(0, 2**32 - 1)
 
 def mse_one(x, t):
     return (x - t) ** 2
+
+
+def l1_one(x, t):
+    return x - t if x > t else t - x
 
 
 def bce_one(x, t, pos_weight=1.0):
@@ -68,6 +72,20 @@ def test_mse(shape, seed):
     check(mse, x, (t, mask), mean_of_valid(losses, mask))
 
 
+@given(shape=shapes, seed=seeds)
+def test_l1(shape, seed):
+    rng = np.random.default_rng(seed)
+    x, t, mask = rng.standard_normal(shape), rng.standard_normal(shape), drawn_mask(rng, shape)
+    losses = [(i, l1_one(x[i], t[i])) for i in np.ndindex(*shape)]
+    check(l1, x, (t, mask), mean_of_valid(losses, mask))
+
+
+def test_l1_pulls_nowhere_at_its_kink():
+    loss, dx = l1(np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 2.0, 3.0, 1.0]))
+    assert loss == 1
+    assert dx.tolist() == [-0.25, 0, 0, 0.25]
+
+
 @given(shape=shapes, seed=seeds, hard=st.booleans(), pos_weight=st.sampled_from([1.0, 0.3, 4]))
 def test_bce_with_logits(shape, seed, hard, pos_weight):
     rng = np.random.default_rng(seed)
@@ -93,6 +111,7 @@ def test_cross_entropy(shape, K, seed, smoothing):
 
 CASES = [
     (mse, lambda rng, shape: rng.standard_normal(shape), ()),
+    (l1, lambda rng, shape: rng.standard_normal(shape), ()),
     (bce_with_logits, lambda rng, shape: rng.random(shape), ()),
     (cross_entropy, lambda rng, shape: rng.integers(0, 4, shape), (4,)),
 ]
@@ -196,7 +215,9 @@ def test_impossible_class_of_minus_infinity():
 # Errors ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("function", "name"), [(mse, "prediction"), (bce_with_logits, "logits")])
+@pytest.mark.parametrize(
+    ("function", "name"), [(mse, "prediction"), (l1, "prediction"), (bce_with_logits, "logits")]
+)
 def test_target_of_another_shape_is_refused_not_broadcast(function, name):
     with pytest.raises(ShapeError, match=rf"got target \(5,\) for {name} \(5, 1\)"):
         function(np.zeros((5, 1)), np.zeros(5))
