@@ -48,11 +48,12 @@ def multichannel_wiener(X, Y, n_iter=1):
 
     Returns
     -------
-    (S, C, F, T) complex, in the dtype of Y
+    (S, C, F, T) complex, in the dtype of Y. They sum to X but for sqrt(EPS) A^-1 x, where A is the
+    covariance of the mixture: what is much softer than sqrt(EPS), 70 dB below PEAK^2, fades away
     """
     X, Y = np.asarray(X), np.asarray(Y)
     require_positive_integer("n_iter", n_iter)
-    if X.ndim != 3 or len(X) not in (1, 2) or not np.iscomplexobj(X):
+    if X.ndim != 3 or len(X) not in (1, 2) or X.size == 0 or not np.iscomplexobj(X):
         raise ShapeError(
             f"X must be a complex STFT of one or two channels, (C, F, T), got {X.dtype} of shape "
             f"{X.shape}"
@@ -65,8 +66,9 @@ def multichannel_wiener(X, Y, n_iter=1):
     for name, array in (("X", X), ("Y", Y)):
         if not np.isfinite(array).all():
             raise ShapeError(f"{name} must hold finite numbers")
-    scale = max(1.0, float(np.abs(X).max(initial=0)) / PEAK)
-    x, y = (array.astype(np.complex128) / scale for array in (X, Y))  # a determinant cancels
+    x, y = (array.astype(np.complex128) for array in (X, Y))  # a determinant cancels
+    scale = max(1.0, float(np.abs(x).max()) / PEAK)
+    x, y = x / scale, y / scale
     for _ in range(n_iter):
         v, R = maximization(y)
         y = expectation(x, v, R)

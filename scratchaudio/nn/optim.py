@@ -169,7 +169,7 @@ class Adam(Optimizer):
     Kingma & Ba (2015), Adam: a method for stochastic optimization, ICLR, algorithm 1.
     """
 
-    moments = ("m", "v")
+    moments = ("sum_g", "sum_g2")  # m, v: other names than of the paper's means, which they are not
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(parameters, lr)

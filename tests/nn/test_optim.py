@@ -148,11 +148,11 @@ def test_state_dict_is_names_and_arrays_and_a_copy():
     assert {name: (a.shape, a.dtype.kind) for name, a in state.items()} == {
         "t": ((), "i"),
         "lr": ((), "f"),
-        "m": ((6,), "f"),
-        "v": ((6,), "f"),
+        "sum_g": ((6,), "f"),
+        "sum_g2": ((6,), "f"),
     }
-    state["m"][...] = 3
-    assert not optimizer.state_dict()["m"].any()
+    state["sum_g"][...] = 3
+    assert not optimizer.state_dict()["sum_g"].any()
 
 
 def test_state_of_another_optimizer_is_refused():
