@@ -157,7 +157,8 @@ def test_state_dict_is_names_and_arrays_and_a_copy():
 
 def test_state_of_another_optimizer_is_refused():
     parameters = [Parameter(np.ones((2, 3)))]
-    with pytest.raises(ShapeError, match=r"does not fit Adam: missing \['sum_g', 'sum_g2'\], unknown \['m'\]"):
+    message = r"does not fit Adam: missing \['sum_g', 'sum_g2'\], unknown \['m'\]"
+    with pytest.raises(ShapeError, match=message):
         Adam(parameters).load_state_dict(SGD(parameters).state_dict())
     other = Adam([Parameter(np.ones(5))]).state_dict()
     with pytest.raises(ShapeError, match=r"state\['sum_g'\] has shape \(5,\), Adam expects \(6,\)"):
