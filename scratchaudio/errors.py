@@ -59,3 +59,9 @@ def require_signal(name, x):
         where = ", ".join(str(int(index)) for index in bad)
         raise ShapeError(f"{name} must be finite, but {name}[{where}] is {x[tuple(bad)]}")
     return x
+
+
+def require_gradient(dy, shape):
+    """Raise `ShapeError` unless dy has the shape of what forward returned."""
+    if dy.shape != shape:
+        raise ShapeError(f"dy must have shape {shape} like forward's y, got {dy.shape}")

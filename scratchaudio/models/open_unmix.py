@@ -132,9 +132,10 @@ class OpenUnmix(Layer):
 
     def normalise(self, magnitudes):
         """Set input_mean and input_scale from magnitudes (..., F, T) of training songs."""
-        if magnitudes.ndim < 2 or magnitudes.shape[-2] != self.n_bins:
+        shape = magnitudes.shape
+        if len(shape) < 2 or shape[-2] != self.n_bins or 0 in shape:
             raise ShapeError(
-                f"magnitudes must have shape (..., {self.n_bins}, frames), got {magnitudes.shape}"
+                f"magnitudes must have shape (..., {self.n_bins}, frames), got {shape}"
             )
         heard = np.moveaxis(magnitudes, -2, 0)[: self.n_heard].reshape(self.n_heard, -1)
         if not np.isfinite(heard).all() or not np.ptp(heard, axis=1).any():

@@ -61,7 +61,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer
+from scratchaudio.errors import ConfigError, ShapeError, require_gradient, require_positive_integer
 from scratchaudio.nn.init import uniform
 from scratchaudio.nn.layer import Layer, Parameter
 
@@ -351,7 +351,7 @@ class Conv1d(Layer):
 
     def backward(self, dy):  # (B, C', T') -> (B, C, T)
         x, n_steps = self.pop_saved()
-        _require_gradient(dy, (len(x), self.n_out, n_steps))
+        require_gradient(dy, (len(x), self.n_out, n_steps))
         self.W.grad += weight_gradient(x, dy, self.kernel_size, self.taps)
         if self.b is not None:
             self.b.grad += dy.sum(axis=(0, 2))
@@ -445,7 +445,7 @@ class ConvTranspose1d(Layer):
 
     def backward(self, dy):  # (B, C', T') -> (B, C, T)
         x, n_steps = self.pop_saved()
-        _require_gradient(dy, (len(x), self.n_out, n_steps))
+        require_gradient(dy, (len(x), self.n_out, n_steps))
         self.W.grad += weight_gradient(dy, x, self.kernel_size, self.taps)
         if self.b is not None:
             self.b.grad += dy.sum(axis=(0, 2))
@@ -494,8 +494,3 @@ def _require_input(layer, x):
             f"x of {type(layer).__name__} must have shape (batch, {layer.n_in}, steps), at least "
             f"one of each, got {x.shape}"
         )
-
-
-def _require_gradient(dy, shape):
-    if dy.shape != shape:
-        raise ShapeError(f"dy must have shape {shape} like forward's y, got {dy.shape}")

@@ -51,7 +51,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer
+from scratchaudio.errors import ConfigError, ShapeError, require_gradient, require_positive_integer
 from scratchaudio.nn.init import uniform
 from scratchaudio.nn.layer import Layer, Parameter
 
@@ -521,9 +521,3 @@ def _require_input(layer, x):
             f"x of {type(layer).__name__} must have shape (batch, {layer.n_in}, frequencies, "
             f"frames), at least one of each, got {x.shape}"
         )
-
-
-def require_gradient(dy, shape):
-    """Raise `ShapeError` unless dy has the shape of what forward returned."""
-    if dy.shape != shape:
-        raise ShapeError(f"dy must have shape {shape} like forward's y, got {dy.shape}")

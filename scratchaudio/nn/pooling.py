@@ -22,8 +22,8 @@ import math
 
 import numpy as np
 
-from scratchaudio.errors import ShapeError, require_positive_integer
-from scratchaudio.nn.conv2d import pair, require_gradient
+from scratchaudio.errors import ShapeError, require_gradient, require_positive_integer
+from scratchaudio.nn.conv2d import pair
 from scratchaudio.nn.layer import Layer
 
 
