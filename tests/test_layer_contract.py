@@ -14,7 +14,6 @@ import scratchaudio
 from scratchaudio import nn
 from scratchaudio.models import ConvTasNet, OpenUnmix, UNet, conv_tasnet
 from scratchaudio.models.enhancer import N_BINS, SpeechEnhancer
-from scratchaudio.models.open_unmix import OpenUnmix
 from scratchaudio.models.spectrogram_transformer import SpectrogramSeq2Seq, SpectrogramTransformer
 from scratchaudio.models.vad import VoiceActivityDetector
 from scratchaudio.nn.gradcheck import fourth_order_difference
