@@ -295,6 +295,8 @@ def separate_nmf(
         raise ConfigError(f"N_FFT must be even, got {n_fft}")
     if method not in METHODS:
         raise ConfigError(f"METHOD must be one of {METHODS}, got {method!r}")
+    if not 0 < mask_power < np.inf:
+        raise ConfigError(f"MASK_POWER must be a finite number above 0, got {mask_power!r}")
     out = Path(out)
     folder = out.with_suffix("")
     results = [out, folder / "vocals.wav", folder / "accompaniment.wav"]
@@ -359,7 +361,7 @@ def main():
     parser.add_argument("--n-components", type=int, default=N_COMPONENTS, help="2 or more")
     parser.add_argument("--method", choices=METHODS, default=METHOD, help="of the stems written")
     parser.add_argument("--beta", type=float, default=BETA, help="of the divergence")
-    parser.add_argument("--mask-power", type=float, default=MASK_POWER, help="1 and more")
+    parser.add_argument("--mask-power", type=float, default=MASK_POWER, help="above 0")
     parser.add_argument("--n-iter", type=int, default=N_ITER, help="updates")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--out", type=Path, default=OUT)

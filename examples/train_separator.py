@@ -1,6 +1,6 @@
 """Train a network to take the voice out of songs: Open-Unmix, U-Net or Conv-TasNet.
 
-    python examples/train_separator.py --model open_unmix        about half an hour
+    python examples/train_separator.py --model open_unmix
     python examples/train_separator.py --model unet --epochs 5   a quick one
     python examples/train_separator.py --model conv_tasnet --resume    go on after an interruption
 

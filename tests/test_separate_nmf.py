@@ -201,6 +201,7 @@ def test_itakura_saito_takes_a_song_that_pauses(demo):
         ({"n_fft": 511}, "N_FFT must be even, got 511"),
         ({"hop_length": 0}, "HOP_LENGTH must be an integer of at least 1, got 0"),
         ({"method": "magic"}, "METHOD must be one of"),
+        ({"mask_power": 0}, "MASK_POWER must be a finite number above 0, got 0"),
     ],
 )
 def test_settings_that_cannot_be(demo, song_file, tmp_path, settings, message):

@@ -138,6 +138,8 @@ class BlindSeparator:
         require_positive_integer("n_components", n_components)
         if n_components < 2:
             raise ConfigError(f"n_components must be at least 2, got {n_components}")
+        if not 0 < power < math.inf:
+            raise ConfigError(f"power must be a finite number above 0, got {power!r}")
         self.n_components, self.n_fft, self.hop_length = n_components, n_fft, hop_length
         self.beta, self.n_iter, self.power, self.rng = beta, n_iter, power, rng
 

@@ -743,6 +743,12 @@ def test_a_blind_separator_has_two_components_at_least(n_components):
         BlindSeparator(n_components)
 
 
+@pytest.mark.parametrize("power", [0, -1, math.inf, math.nan])
+def test_a_mask_needs_an_exponent(power):
+    with pytest.raises(ConfigError, match=f"power must be a finite number above 0, got {power}"):
+        BlindSeparator(power=power)
+
+
 def test_no_more_components_than_frames():
     x = noise(0, (2, 1024))  # 5 frames
     small = {"n_fft": 512, "hop_length": 256, "n_iter": 3}
