@@ -52,7 +52,11 @@ from scratchaudio.errors import AudioFileError, ConfigError, ScratchAudioError, 
 from scratchaudio.io import blocks, info, writer
 from scratchaudio.models import (
     BlindSeparator,
+    ConvTasNet,
+    NMFSeparator,
+    OpenUnmix,
     SemiSupervisedSeparator,
+    UNet,
     load_model,
     load_pretrained,
 )
@@ -61,9 +65,10 @@ from scratchaudio.streaming import process_in_chunks
 # %% Settings
 CHUNK = 30.0  # s separated at a time
 OVERLAP = 2.0  # s in which one chunk fades into the next
-METHOD = "nmf"  # or "semi-supervised", "blind", or one of CLASSICAL
+METHOD = "nmf"  # or another of METHODS
+LEARNED = {"nmf": NMFSeparator, "unet": UNet, "open_unmix": OpenUnmix, "conv_tasnet": ConvTasNet}
 CLASSICAL = {"centre": dsp.centre, "hpss": dsp.voice_between, "repet": dsp.repet_sim}
-METHODS = ("nmf", "semi-supervised", "blind", *CLASSICAL)
+METHODS = (*LEARNED, "semi-supervised", "blind", *CLASSICAL)
 SHORTEST = 2**14  # samples; a shorter song is lengthened by silence while it is separated
 RESULTS = ("vocals.wav", "accompaniment.wav", "stems.png")
 
@@ -206,8 +211,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("songs", nargs="+", type=Path, help="WAV, FLAC, OGG, MP3, Opus, ...")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--model", type=Path, help="your own checkpoint instead of the shipped one")
-    parser.add_argument("--method", choices=METHODS, default=METHOD)
+    parser.add_argument("--model", type=Path, help="your own checkpoint instead of a shipped one")
+    parser.add_argument("--method", choices=METHODS, help=f"default: {METHOD}, or that of --model")
     parser.add_argument("--overwrite", action="store_true")
     args = parser.parse_args()
 
@@ -223,18 +228,30 @@ def main():
     process_each(args.songs, process, summary)
 
 
-def load_separator(method, path):
-    """Make what separates: for "nmf" that of the checkpoint at `path` (None: the shipped one)."""
-    if method != "nmf":
-        if path:
-            raise ConfigError(f"--model is for --method nmf, not for {method}")
-        if method == "semi-supervised":
-            return SemiSupervisedSeparator(load_pretrained("nmf").voice)
-        return BlindSeparator() if method == "blind" else Classical(method)
-    separator = load_model(path) if path else load_pretrained("nmf")
-    if not hasattr(separator, "separate"):
-        raise ConfigError(f"{path} holds a {type(separator).__name__}, which separates no songs")
-    return separator
+def load_separator(method=None, path=None):
+    """Make what separates: by the method, or by the checkpoint at `path`, or by METHOD."""
+    if path and method and method not in LEARNED:
+        raise ConfigError(f"--model is for --method {', '.join(LEARNED)}, not for {method}")
+    if path:
+        separator = load_model(path)
+        if not isinstance(separator, tuple(LEARNED.values())):
+            raise ConfigError(
+                f"{path} holds a {type(separator).__name__}, which separates no songs"
+            )
+        if method and not isinstance(separator, LEARNED[method]):
+            raise ConfigError(
+                f"{path} holds a {type(separator).__name__}; --method {method} needs "
+                f"{LEARNED[method].__name__}"
+            )
+        return separator
+    method = method or METHOD
+    if method in LEARNED:
+        return load_pretrained(method)
+    if method in CLASSICAL:
+        return Classical(method)
+    if method == "blind":
+        return BlindSeparator()
+    return SemiSupervisedSeparator(load_pretrained("nmf").voice)
 
 
 def summary(progress, separated):

@@ -19,8 +19,11 @@ from scratchaudio.errors import AudioFileError, ShapeError
 from scratchaudio.io import info, load, save
 from scratchaudio.models import (
     BlindSeparator,
+    ConvTasNet,
     NMFSeparator,
+    OpenUnmix,
     SemiSupervisedSeparator,
+    UNet,
     load_pretrained,
     pretrained,
 )
@@ -239,18 +242,39 @@ def test_floats_stay_floats_beyond_full_scale(script, tmp_path):
 
 
 def separators(script):
+    """All methods, those that learn untrained and tiny."""
     rng = np.random.default_rng(0)
-    learned = NMFSeparator(rng.uniform(size=(N_BINS, 3)), rng.uniform(size=(N_BINS, 4)))
-    others = [name for name in script.METHODS if name != "nmf"]
-    return {"nmf": learned} | {name: script.load_separator(name, None) for name in others}
+    learned = {
+        "nmf": NMFSeparator(rng.uniform(size=(N_BINS, 3)), rng.uniform(size=(N_BINS, 4))),
+        "unet": UNet(n_channels=2, widths=(2, 3), n_bins=512, sample_rate=44100, rng=rng),
+        "open_unmix": OpenUnmix(n_hidden=4, n_fft=512, hop_length=256, rng=rng),
+        "conv_tasnet": ConvTasNet(
+            N=6, L=4, B=3, H=5, Sc=2, X=2, R=1, n_channels=2, n_sources=1, sample_rate=16000
+        ),
+    }
+    others = [name for name in script.METHODS if name not in learned]
+    return learned | {name: script.load_separator(name) for name in others}
 
 
-@pytest.mark.parametrize("method", ["nmf", "semi-supervised", "blind", "centre", "hpss", "repet"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "nmf",
+        "unet",
+        "open_unmix",
+        "conv_tasnet",
+        "semi-supervised",
+        "blind",
+        "centre",
+        "hpss",
+        "repet",
+    ],
+)
 @pytest.mark.parametrize("N", [1, 3000])
 def test_songs_shorter_than_a_window_and_silent_ones(script, tmp_path, method, N):
-    """With any method both work: a song of one sample, and silence that stays silent."""
+    """With any method all work: one sample, silence that stays silent, one channel, 96 kHz."""
     separator = separators(script)[method]
-    for C, sr, level in ((2, 8000, 0.5), (2, 44100, 0), (1, 44100, 0.5)):
+    for C, sr, level in ((2, 8000, 0.5), (2, 44100, 0), (1, 44100, 0.5), (2, 96000, 0.5)):
         if method == "centre" and C == 1:
             continue
         x = level * tones(C, N)
@@ -268,7 +292,7 @@ def test_silence_within_a_song_stays_silent(script, short_chunks, tmp_path):
     x[:, 8000:32_000] = 0
     save(tmp_path / "x.wav", x, 16000)
     for method in ("centre", "hpss", "repet"):
-        separator = script.load_separator(method, None)
+        separator = script.load_separator(method)
         script.separate_file(tmp_path / "x.wav", tmp_path, separator, overwrite=True)
         vocals, accompaniment = stems(tmp_path / "x")
         assert not vocals[:, 15_000:25_000].any() and not accompaniment[:, 15_000:25_000].any()
@@ -284,7 +308,7 @@ def test_each_method_is_what_it_is_called(script):
         ("blind", lambda x, sr: BlindSeparator().separate(x, sr)[0]),
         ("semi-supervised", lambda x, sr: SemiSupervisedSeparator(spectra).separate(x, sr)[0]),
     ):
-        vocals, accompaniment = script.load_separator(method, None).separate(x, 16000)
+        vocals, accompaniment = script.load_separator(method).separate(x, 16000)
         np.testing.assert_array_equal(vocals, function(x, 16000), err_msg=method)
         np.testing.assert_array_equal(accompaniment, x - vocals, err_msg=method)
 
@@ -304,26 +328,48 @@ def test_what_stands_in_the_middle_is_the_voice(command, tmp_path):
     assert np.abs(accompaniment[0] - left)[4000:-4000].max() <= 0.03
 
 
-def test_an_own_checkpoint_is_taken_instead_of_the_shipped_one(command, script, tmp_path):
-    learned = separators(script)["nmf"]
-    save_checkpoint(tmp_path / "own.npz", learned)
+@pytest.mark.parametrize("method", ["nmf", "unet", "open_unmix", "conv_tasnet"])
+def test_an_own_checkpoint_is_taken_instead_of_the_shipped_one(command, script, tmp_path, method):
+    """Its class tells the method."""
+    learned = separators(script)[method]
+    save_checkpoint(tmp_path / "own.npz", learned, settings=getattr(learned, "settings", None))
     x = tones(2, 20_000)
     save(tmp_path / "x.wav", x, 16000, subtype="FLOAT")
-    code, _, errors = command(
-        tmp_path / "x.wav", "--out", tmp_path, "--model", tmp_path / "own.npz"
-    )
-    assert code == 0, errors
-    np.testing.assert_allclose(stems(tmp_path / "x"), learned.separate(x, 16000), atol=1e-6)
+    song = (tmp_path / "x.wav", "--out", tmp_path, "--model", tmp_path / "own.npz")
+    for named in ([], ["--method", method, "--overwrite"]):
+        code, _, errors = command(*song, *named)
+        assert code == 0, errors
+        expected = learned.separate(x, 16000)
+        np.testing.assert_allclose(stems(tmp_path / "x"), expected, rtol=0, atol=1e-6)
 
 
-def test_a_model_that_cannot_be_is_one_line(command, tmp_path):
+@pytest.mark.parametrize("method", ["nmf", "unet", "open_unmix", "conv_tasnet"])
+def test_a_method_that_learned_takes_the_checkpoint_of_its_name(script, monkeypatch, method):
+    monkeypatch.setattr(script, "load_pretrained", lambda name: f"the shipped {name}")
+    assert script.load_separator(method) == f"the shipped {method}"
+
+
+def test_a_model_that_cannot_be_is_one_line(command, script, tmp_path):
+    unet = separators(script)["unet"]
     save(tmp_path / "x.wav", tones(), 16000)
     song = (tmp_path / "x.wav", "--out", tmp_path / "out")
     vad = pretrained.FOLDER / "vad.npz"
     code, _, _ = command(*song, "--model", vad)
     assert code == f"error: {vad} holds a VoiceActivityDetector, which separates no songs"
     code, _, _ = command(*song, "--model", "m.npz", "--method", "blind")
-    assert code == "error: --model is for --method nmf, not for blind"
+    assert code == (
+        "error: --model is for --method nmf, unet, open_unmix, conv_tasnet, not for blind"
+    )
+    save_checkpoint(tmp_path / "unet.npz", unet, settings=unet.settings)
+    code, _, _ = command(*song, "--model", tmp_path / "unet.npz", "--method", "open_unmix")
+    assert code == (
+        f"error: {tmp_path / 'unet.npz'} holds a UNet; --method open_unmix needs OpenUnmix"
+    )
+    save_checkpoint(tmp_path / "size.npz", unet, settings=unet.settings | {"widths": [2, 4]})
+    code, _, _ = command(*song, "--model", tmp_path / "size.npz")
+    assert code == (
+        f"error: {tmp_path / 'size.npz'}: widths is [2, 4] in its settings, [2, 3] in its weights"
+    )
     code, _, _ = command(*song, "--model", tmp_path / "gone.npz")
     assert code.startswith("error: ") and "gone.npz" in code
     assert not (tmp_path / "out").exists()
