@@ -35,14 +35,8 @@ for speech separation, IEEE/ACM TASLP 27(8), section II; sizes of table II.
 
 import numpy as np
 
-from scratchaudio import dsp
 from scratchaudio.errors import CallOrderError, ConfigError, ShapeError, require_positive_integer
-from scratchaudio.models.songs import (
-    as_middle_and_side,
-    from_middle_and_side,
-    require_song,
-    stems,
-)
+from scratchaudio.models.songs import separate_by_network
 from scratchaudio.nn import (
     Conv1d,
     ConvTranspose1d,
@@ -54,8 +48,8 @@ from scratchaudio.nn import (
 )
 
 SMALL = {
-    "N": 160,
-    "L": 40,
+    "N": 192,
+    "L": 64,
     "B": 64,
     "H": 128,
     "Sc": 64,
@@ -206,13 +200,11 @@ class ConvTasNet(Layer):
 
     def separate(self, x, sr):
         """Take the vocals, the first source, out of a song: (2, ...), see `models.songs`."""
-        x = require_song(x, sr)
-        heard = dsp.resample(x, sr, self.sample_rate) if sr != self.sample_rate else x
-        heard = as_middle_and_side(heard.astype(np.float32))
-        vocals = self.eval().forward(heard[None])[0, 0]  # (2, N)
-        if sr != self.sample_rate:
-            vocals = dsp.resample(vocals, self.sample_rate, sr)[..., : x.shape[-1]]
-        return stems(x, from_middle_and_side(vocals, x.shape))
+
+        def voice_of(heard):
+            return self.eval().forward(heard[None])[0, 0]  # (2, N)
+
+        return separate_by_network(self, x, sr, voice_of)
 
     @classmethod
     def from_checkpoint(cls, checkpoint):

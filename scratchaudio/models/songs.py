@@ -14,6 +14,9 @@ The networks do not hear left and right but the *middle* and the *side*,
 which is a rotation: it keeps energies, and turns back by the same formulas. A singer stands in the
 middle, so that the side holds the band without the voice. A song of one channel has an empty side,
 and needs no other network.
+
+Nor do they hear how loud the song is: it is brought to the level of the songs they learned from,
+and the voice back to where it was. A song at another gain has the same stems at this gain.
 """
 
 import math
@@ -21,8 +24,10 @@ import math
 import numpy as np
 
 from scratchaudio import dsp
-from scratchaudio.errors import ShapeError, require_positive_integer, require_signal
+from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer, require_signal
 
+LEVEL = 0.12  # RMS of a song that networks hear; that of the songs to learn from, on average
+SOFTEST = 1e-10  # RMS of a song that is still brought to it
 WIENER_BLOCK = 300  # frames that the Wiener filter takes at once, at least
 
 
@@ -73,37 +78,60 @@ def stems_from_stft(x, Y, n_fft, hop_length):
     return stems(x, dsp.istft(Y, n_fft=n_fft, hop_length=hop_length, length=x.shape[-1]))
 
 
-def separate_by_magnitudes(model, x, sr, n_iter=0):
-    """Take the vocals out of a song with a network that knows magnitudes: stems (2, ...).
+def separate_by_network(model, x, sr, voice_of):
+    """Take the vocals out of a song with a network: stems (2, ...).
 
     The song is brought to the network's sampling rate; what that one cannot hold stays with the
-    accompaniment. The predicted magnitudes get the phase of the song.
+    accompaniment.
 
     Parameters
     ----------
-    model : Layer with n_fft, hop_length, sample_rate; its forward maps magnitudes of the `n_bins`
-        lowest bins of middle and side, (1, 2, F, T), to those of the voice
+    model : Layer with sample_rate and n_channels, which must be 2
     x : (N,), (1, N) or (2, N) song
     sr : its sampling rate, Hz
-    n_iter : rounds of `dsp.multichannel_wiener` with two sources, the voice and what it leaves
+    voice_of : function (middle and side of the song (2, N'), float32) -> those of the voice
     """
     x = require_song(x, sr)
+    if model.n_channels != 2:
+        raise ConfigError(
+            f"a network that separates songs must have n_channels=2, middle and side, this one has "
+            f"{model.n_channels}"
+        )
     heard = dsp.resample(x, sr, model.sample_rate) if sr != model.sample_rate else x
     heard = as_middle_and_side(heard.astype(np.float32))
-    N = heard.shape[-1]
-    # Whole hops: the last samples, too, lie between the middles of two windows, not at the very
-    # end of one, where istft divides by next to nothing.
-    heard = np.pad(heard, ((0, 0), (0, -N % model.hop_length)))
-    X = dsp.stft(heard, n_fft=model.n_fft, hop_length=model.hop_length)  # (2, F, T)
-    Y = np.zeros_like(X)
-    known = X[:, : model.n_bins]
-    Y[:, : model.n_bins] = dsp.with_phase(model.eval().forward(np.abs(known)[None])[0], known)
-    if n_iter:
-        n_blocks = max(1, X.shape[-1] // WIENER_BLOCK)
-        blocks = zip(*(np.array_split(Z, n_blocks, axis=-1) for Z in (X, Y)), strict=True)
-        both = [(mix, np.stack([voice, mix - voice])) for mix, voice in blocks]
-        Y = np.concatenate([dsp.multichannel_wiener(*b, n_iter)[0] for b in both], axis=-1)
-    vocals = dsp.istft(Y, n_fft=model.n_fft, hop_length=model.hop_length, length=N)
+    rms = math.sqrt(np.square(heard, dtype=np.float64).mean())
+    gain = LEVEL / max(rms, SOFTEST)
+    vocals = voice_of(heard * np.float32(gain)) / np.float32(gain)
     if sr != model.sample_rate:
         vocals = dsp.resample(vocals, model.sample_rate, sr)[..., : x.shape[-1]]
     return stems(x, from_middle_and_side(vocals, x.shape))
+
+
+def separate_by_magnitudes(model, x, sr, n_iter=0):
+    """The same with a network that knows magnitudes; they get the phase of the song.
+
+    Parameters
+    ----------
+    model : as above, with n_fft and hop_length; its forward maps magnitudes of the `n_bins` lowest
+        bins of middle and side, (1, 2, F, T), to those of the voice
+    x, sr : the song
+    n_iter : rounds of `dsp.multichannel_wiener` with two sources, the voice and what it leaves
+    """
+
+    def voice_of(heard):
+        N = heard.shape[-1]
+        # Whole hops: the last samples, too, lie between the middles of two windows, not at the
+        # very end of one, where istft divides by next to nothing.
+        heard = np.pad(heard, ((0, 0), (0, -N % model.hop_length)))
+        X = dsp.stft(heard, n_fft=model.n_fft, hop_length=model.hop_length)  # (2, F, T)
+        Y = np.zeros_like(X)
+        known = X[:, : model.n_bins]
+        Y[:, : model.n_bins] = dsp.with_phase(model.eval().forward(np.abs(known)[None])[0], known)
+        if n_iter:
+            n_blocks = max(1, X.shape[-1] // WIENER_BLOCK)
+            blocks = zip(*(np.array_split(Z, n_blocks, axis=-1) for Z in (X, Y)), strict=True)
+            both = [(mix, np.stack([voice, mix - voice])) for mix, voice in blocks]
+            Y = np.concatenate([dsp.multichannel_wiener(*b, n_iter)[0] for b in both], axis=-1)
+        return dsp.istft(Y, n_fft=model.n_fft, hop_length=model.hop_length, length=N)
+
+    return separate_by_network(model, x, sr, voice_of)

@@ -33,6 +33,8 @@ def song(shape, seed=0, dtype=np.float64):
 class Network:
     """Not one, but it looks like one: a gain for each magnitude of the lowest bins."""
 
+    n_channels = 2
+
     def __init__(self, gain=1.0, n_fft=64, hop_length=16, sample_rate=SR, n_bins=None):
         self.n_fft, self.hop_length, self.sample_rate = n_fft, hop_length, sample_rate
         self.n_bins = n_fft // 2 + 1 if n_bins is None else n_bins
@@ -192,6 +194,7 @@ def magnitudes_by_loops(x, n_fft, hop_length, n_bins):
 @pytest.mark.parametrize("N", [1, 11, 12, 13])
 def test_a_network_hears_magnitudes_of_middle_and_side(N):
     network, x = Network(n_fft=10, hop_length=4, n_bins=5), song((2, N))
+    x *= songs.LEVEL / math.sqrt(np.square(x).mean())
     separate_by_magnitudes(network, x, SR)
     (heard,) = network.heard
     expected = magnitudes_by_loops(x, 10, 4, 5)
@@ -373,6 +376,24 @@ def test_who_has_all_keeps_all_but_for_the_regularisation(seed, channels, gain):
     vocals, rest = separate_by_magnitudes(Network(gain), x, SR, n_iter=1)
     np.testing.assert_allclose(vocals, gain * x, rtol=0, atol=1e-3)
     np.testing.assert_allclose(rest, (1 - gain) * x, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [(), (2,)])
+@pytest.mark.parametrize("decibels", [-140, -60, 20])
+def test_a_softer_song_is_heard_alike_and_has_the_same_stems_softer(channels, decibels):
+    x, gain, network = song((*channels, 2000)), 10 ** (decibels / 20), uneven(Network())
+    loud, soft = (separate_by_magnitudes(network, y, SR, n_iter=1) for y in (x, gain * x))
+    np.testing.assert_allclose(network.heard[1], network.heard[0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(soft / gain, loud, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_a_network_of_other_channels_separates_no_songs(n_channels):
+    network = Network()
+    network.n_channels = n_channels
+    message = f"must have n_channels=2, middle and side, this one has {n_channels}"
+    with pytest.raises(ConfigError, match=message):
+        separate_by_magnitudes(network, song((2, 300)), SR)
 
 
 @pytest.mark.parametrize("n_iter", [-1, 1.5, "2"])
