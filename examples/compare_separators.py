@@ -110,7 +110,7 @@ def mask_of(vocals, x):
     V, X = (
         np.abs(dsp.stft(y, n_fft=N_FFT, hop_length=HOP_LENGTH)).mean(axis=0) for y in (vocals, x)
     )
-    return np.minimum(V / np.maximum(X, np.finfo(X.dtype).tiny), 1)
+    return V / np.maximum(np.maximum(X, V), np.finfo(X.dtype).tiny)  # 1 where V is above X
 
 
 def add_pictures(page, stems, truth, x, excerpt):
@@ -168,7 +168,7 @@ def compare_separators(out=OUT, overwrite=False):
     """Separate, measure, and write the page; return {method: {measure: float}}."""
     out = Path(out)
     if out.exists() and not overwrite:
-        raise ConfigError(f"{out} already there; --overwrite replaces it")
+        raise ConfigError(f"{out} is already there: --overwrite replaces it")
     x, sr = load(FILENAME_MUSIC)
     song = true_song(FILENAME_MUSIC)
     truth = np.stack([song.vocals, song.accompaniment])

@@ -33,14 +33,14 @@ from scratchaudio.errors import CheckpointError, ScratchAudioError
 from scratchaudio.metrics import si_sdr
 from scratchaudio.models import ConvTasNet, OpenUnmix, UNet, conv_tasnet, open_unmix, unet
 from scratchaudio.models.songs import middle_and_side
-from scratchaudio.nn import Adam, cosine_with_warmup, l1, mse, snr_loss
+from scratchaudio.nn import Adam, cosine_with_warmup, mse, snr_loss
 from scratchaudio.training import fit
 
 # %% Settings
 EPOCH = 200  # steps
 WARMUP_STEPS = 200
 MAX_NORM = 5.0
-SPEEDS = (0.8, 1.25)  # of a stem, and with it its pitch
+SPEEDS = (0.7, 1.4)  # of a stem, and with it its pitch
 GAINS = (-8, 4)  # dB
 ALONE = 0.1  # share of the examples without a voice, and without a band
 OWN_BAND = 0.3  # share of the examples whose drums, bass and others are of one song
@@ -57,29 +57,35 @@ class Recipe(NamedTuple):
     epochs: int
     lr: float  # at its highest
     weight_decay: float
-    see: object  # function (settings, waveforms (B, 2, N)) -> what the network sees of them
+    see: object  # function (settings, mixtures, voices (B, 2, N)) -> input, target
     loss: object  # function (prediction, voices, mixtures) -> (loss, dprediction)
 
 
-def magnitudes(settings, x):
-    """(B, 2, N) -> (B, 2, F, T), of the bins that the network predicts."""
-    X = np.abs(dsp.stft(x, n_fft=settings["n_fft"], hop_length=settings["hop_length"]))
-    return X[:, :, : settings.get("n_bins")]
+def magnitudes(settings, mixtures, voices):
+    """(B, 2, N) twice -> |X| and the magnitudes to aim at, (B, 2, F, T), of the bins predicted.
+
+    What is predicted gets the phase of the mixture, for want of the voice's. The best that can be
+    done with it is not |S| but the part of S that points the same way: |S| cos(their angle).
+    (Erdogan et al. 2015, Phase-sensitive and recognition-boosted speech separation, eq. 5)
+    """
+    n_bins = settings.get("n_bins")
+    X, S = (
+        dsp.stft(x, n_fft=settings["n_fft"], hop_length=settings["hop_length"])[:, :, :n_bins]
+        for x in (mixtures, voices)
+    )
+    magnitude = np.abs(X)
+    along = (S * X.conj()).real / np.maximum(magnitude, np.finfo(magnitude.dtype).tiny)
+    return magnitude, np.maximum(along, 0)
 
 
-def waveforms(settings, x):
+def waveforms(settings, mixtures, voices):
     """The waveforms themselves."""
-    return x
+    return mixtures, voices
 
 
-def square_loss(prediction, voices, mixtures):
-    """Open-Unmix's: the mean squared error of magnitudes."""
+def magnitude_loss(prediction, voices, mixtures):
+    """The mean squared error of magnitudes."""
     return mse(prediction, voices)
-
-
-def absolute_loss(prediction, voices, mixtures):
-    """The U-Net's: the mean absolute error of magnitudes."""
-    return l1(prediction, voices)
 
 
 def waveform_loss(prediction, voices, mixtures):
@@ -104,7 +110,7 @@ RECIPES = {
         lr=3e-3,
         weight_decay=1e-5,
         see=magnitudes,
-        loss=square_loss,
+        loss=magnitude_loss,
     ),
     "unet": Recipe(
         make=UNet,
@@ -115,7 +121,7 @@ RECIPES = {
         lr=2e-3,
         weight_decay=0.0,
         see=magnitudes,
-        loss=absolute_loss,
+        loss=magnitude_loss,
     ),
     "conv_tasnet": Recipe(
         make=ConvTasNet,
@@ -151,11 +157,11 @@ def at_rate(song, sr):
 
 
 def make_batch(task, seed):
-    """Draw what the network sees of mixtures, and of voices and mixtures: ((X,), (S, X))."""
+    """Draw what the network sees of mixtures, and what it should make of them: ((X,), (S, X))."""
     rng = np.random.default_rng(seed)
     pairs = [make_example(rng) for _ in range(recipe.batch_size)]
     drawn = (np.stack(x, axis=1) for x in zip(*pairs, strict=True))  # (2, B, N) mixtures, voices
-    X, S = (recipe.see(recipe.settings, middle_and_side(x).swapaxes(0, 1)) for x in drawn)
+    X, S = recipe.see(recipe.settings, *(middle_and_side(x).swapaxes(0, 1) for x in drawn))
     return (X,), (S, X)
 
 

@@ -311,6 +311,21 @@ def test_a_batch_is_of_mixtures_and_their_voices(train_separator, songs, name):
     assert np.isfinite(loss) and dprediction.dtype == np.float32
 
 
+def test_the_magnitudes_aimed_at_are_the_best_with_the_phase_of_the_mixture(train_separator):
+    """In each bin no other magnitude, with the mixture's phase, comes nearer to the voice."""
+    rng = np.random.default_rng(0)
+    mixtures, voices = rng.standard_normal((2, 3, 2, 1000)).astype(np.float32)
+    settings = {"n_fft": 64, "hop_length": 16, "n_bins": 20}
+    X, best = train_separator.magnitudes(settings, mixtures, voices)
+    complex_X, S = (dsp.stft(x, n_fft=64, hop_length=16)[:, :, :20] for x in (mixtures, voices))
+    np.testing.assert_array_equal(X, np.abs(complex_X))
+    error = np.abs(dsp.with_phase(best, complex_X) - S)
+    for other in (0 * X, X, np.abs(S), *(best + d for d in (-0.1, 0.1))):
+        worse = np.abs(dsp.with_phase(np.maximum(other, 0), complex_X) - S)
+        assert (worse >= error - 1e-5).all()
+    assert 0.3 < (best > 0).mean() < 0.7, "half of the voices' bins point away from the mixture's"
+
+
 def test_examples_are_mixtures_of_different_songs(train_separator, songs):
     """Voice plus band; some without either; and no two alike."""
     train_separator.prepare(songs, "conv_tasnet")
@@ -332,15 +347,15 @@ def test_an_excerpt_is_a_stem_at_another_speed(train_separator, monkeypatch):
     x = np.stack([np.arange(4000.0), -np.arange(4000.0)]).astype(np.float32)
     speeds, sides = [], []
     for seed in range(40):
-        y = train_separator.excerpt(x, 3000, np.random.default_rng(seed))
-        assert y.shape == (2, 3000) and y.dtype == np.float32
+        y = train_separator.excerpt(x, 2500, np.random.default_rng(seed))
+        assert y.shape == (2, 2500) and y.dtype == np.float32
         slopes = np.diff(y[:, ::100], axis=1) / 100
         np.testing.assert_allclose(slopes, slopes[:, :1] + 0 * slopes, rtol=1e-3)
         np.testing.assert_allclose(y.sum(axis=0), 0, atol=1e-3)
         speeds.append(abs(slopes[0, 0]))
         sides.append(slopes[0, 0] > 0)
     low, high = train_separator.SPEEDS
-    assert low <= min(speeds) < 0.9 and 1.1 < max(speeds) <= high
+    assert low <= min(speeds) < 0.8 and 1.3 < max(speeds) <= high
     assert 10 < sum(sides) < 30
 
 
