@@ -10,6 +10,7 @@ from scratchaudio.dsp.denoise import (
     spectral_subtraction,
     wiener_decision_directed,
 )
+from scratchaudio.dsp.griffin_lim import griffinlim
 from scratchaudio.dsp.hpss import hpss, voice_between
 from scratchaudio.dsp.level import (
     active_level,
@@ -106,6 +107,7 @@ __all__ = [
     "frames_to_samples",
     "frames_to_time",
     "get_window",
+    "griffinlim",
     "hamming",
     "hann",
     "hpss",

@@ -38,16 +38,25 @@ from scratchaudio.nn.audio_losses import (
     snr_loss,
 )
 from scratchaudio.nn.bidirectional import Bidirectional
-from scratchaudio.nn.container import Sequential
+from scratchaudio.nn.container import Reshape, Sequential
 from scratchaudio.nn.conv1d import Conv1d, ConvTranspose1d, receptive_field
 from scratchaudio.nn.conv2d import Conv2d, ConvTranspose2d
 from scratchaudio.nn.dropout import Dropout
+from scratchaudio.nn.frozen import frozen
+from scratchaudio.nn.gan_losses import (
+    HINGE,
+    LEAST_SQUARES,
+    NON_SATURATING,
+    WASSERSTEIN,
+    GANLoss,
+)
 from scratchaudio.nn.gradcheck import (
     adjoint_error,
     check_gradients,
     complex_step,
     fourth_order_difference,
 )
+from scratchaudio.nn.gradient_penalty import Scale, gradient_penalty, tangent
 from scratchaudio.nn.gru import GRU, GRUResetBefore
 from scratchaudio.nn.init import kaiming_normal, orthogonal, uniform, xavier_uniform
 from scratchaudio.nn.layer import Buffer, Layer, Parameter
@@ -62,6 +71,7 @@ from scratchaudio.nn.normalization import (
     LayerNorm,
 )
 from scratchaudio.nn.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from scratchaudio.nn.phase_shuffle import PhaseShuffle
 from scratchaudio.nn.pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from scratchaudio.nn.positional import rotary_angles, rotate, sinusoidal_positions
 from scratchaudio.nn.reparametrization import SpectralNorm, WeightNorm
@@ -88,11 +98,15 @@ keep_freed_memory()
 __all__ = [
     "GELU",
     "GRU",
+    "HINGE",
     "ISTFT",
+    "LEAST_SQUARES",
     "LSTM",
+    "NON_SATURATING",
     "RNN",
     "SGD",
     "STFT",
+    "WASSERSTEIN",
     "Activation",
     "Adam",
     "AdamW",
@@ -110,6 +124,7 @@ __all__ = [
     "DecoderBlock",
     "Dropout",
     "EncoderBlock",
+    "GANLoss",
     "GELUTanh",
     "GRUResetBefore",
     "GlobalLayerNorm",
@@ -124,7 +139,10 @@ __all__ = [
     "Optimizer",
     "PReLU",
     "Parameter",
+    "PhaseShuffle",
     "ReLU",
+    "Reshape",
+    "Scale",
     "Sequential",
     "Sigmoid",
     "Softmax",
@@ -150,8 +168,10 @@ __all__ = [
     "exponential_decay",
     "feed_forward",
     "fourth_order_difference",
+    "frozen",
     "gelu",
     "gelu_tanh",
+    "gradient_penalty",
     "kaiming_normal",
     "l1",
     "leaky_relu",
@@ -177,6 +197,7 @@ __all__ = [
     "softmax",
     "softplus",
     "step_decay",
+    "tangent",
     "uniform",
     "xavier_uniform",
 ]

@@ -2,9 +2,13 @@
 
 y = f_n(... f_2(f_1(x))) has the derivative of the last function applied first, so that backward
 calls the same layers from the last to the first, each taking the dy that the next one returned.
+
+`Reshape` stands between layers that see the same numbers in other shapes.
 """
 
-from scratchaudio.errors import ConfigError
+import math
+
+from scratchaudio.errors import ConfigError, ShapeError, require_positive_integer
 from scratchaudio.nn.layer import Layer
 
 
@@ -49,3 +53,38 @@ class Sequential(Layer):
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
         return dy
+
+
+class Reshape(Layer):
+    """Give each example another shape: (B, ...) -> (B, *shape), the numbers in the same order.
+
+    Parameters
+    ----------
+    shape : sizes of one example, such as (C, T), or (D,) to lay all numbers in a row
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Reshape(3, 4).forward(np.ones((2, 12))).shape
+    (2, 3, 4)
+    """
+
+    def __init__(self, *shape):
+        for axis, size in enumerate(shape):
+            require_positive_integer(f"shape[{axis}]", size)
+        if not shape:
+            raise ConfigError("shape of Reshape must hold at least one size")
+        self.shape = shape
+
+    def forward(self, x):
+        if x.ndim < 2 or len(x) == 0 or math.prod(x.shape[1:]) != math.prod(self.shape):
+            raise ShapeError(
+                f"x of Reshape must hold {math.prod(self.shape)} numbers for each example, to "
+                f"become (batch, {', '.join(map(str, self.shape))}), got {x.shape}"
+            )
+        self.save_for_backward(x.shape)
+        return x.reshape(len(x), *self.shape)
+
+    def backward(self, dy):
+        (shape,) = self.pop_saved()
+        return dy.reshape(shape)
