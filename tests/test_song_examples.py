@@ -284,7 +284,21 @@ def train_separator(script, monkeypatch):
         )
     monkeypatch.setattr(module, "EPOCH", 8)
     monkeypatch.setattr(module, "ExampleMaker", InThisProcess)
+    monkeypatch.setattr(module.voice_data, "load_split", lambda split, folder: make_speakers())
     return module
+
+
+class Speaker:
+    """A recording of speech: the same pulses, faster for each."""
+
+    def __init__(self, name, period):
+        self.name, self.samples = name, np.zeros(SR, np.float32)
+        self.samples[::period] = 0.5
+
+
+def make_speakers():
+    names = "anna", "festival_kal_x113", "bert", "kokoro_bm_george", "kokoro_bf_emma"
+    return [Speaker(name, 50 + 10 * i) for i, name in enumerate(names)]
 
 
 def test_each_recipe_names_a_network_and_its_settings(script):
@@ -298,7 +312,7 @@ def test_each_recipe_names_a_network_and_its_settings(script):
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_batch_is_of_mixtures_and_their_voices(train_separator, songs, name):
-    train_separator.prepare(songs, name)
+    train_separator.prepare(songs, "voices", name)
     (X,), (S, again) = train_separator.make_batch(0, 7)
     (other,), _ = train_separator.make_batch(0, 8)
     np.testing.assert_array_equal(X, again)
@@ -309,6 +323,29 @@ def test_a_batch_is_of_mixtures_and_their_voices(train_separator, songs, name):
     model = train_separator.RECIPES[name].make(**train_separator.RECIPES[name].settings, rng=0)
     loss, dprediction = train_separator.RECIPES[name].loss(model.forward(X), S, X)
     assert np.isfinite(loss) and dprediction.dtype == np.float32
+
+
+def test_half_of_the_voices_speak_and_none_that_sings_where_it_counts(train_separator, songs):
+    train_separator.prepare(songs, "voices", "conv_tasnet")
+    periods = [np.flatnonzero(x[0])[1] for x in train_separator.speakers]
+    assert periods == [50, 70], "kal, george and emma sing in the songs that are not for learning"
+    for x in train_separator.speakers:
+        assert x.shape == (1, SR) and x.dtype == np.float32
+        assert x.std() == pytest.approx(train_separator.SPOKEN_RMS, rel=1e-4)
+    rng = np.random.default_rng(0)
+    voices = [train_separator.make_example(rng)[1] for _ in range(300)]
+    spoken = [v.min() >= 0 for v in voices if v.any()]  # pulses
+    assert 0.4 < np.mean(spoken) < 0.6
+
+
+def test_speech_is_brought_to_the_rate_of_the_network(train_separator):
+    t = np.arange(SR) / SR
+    x = train_separator.spoken(np.sin(2 * np.pi * 440 * t).astype(np.float32), 44100)
+    assert x.shape == (1, 44100) and x.dtype == np.float32
+    expected = (
+        np.sqrt(2) * train_separator.SPOKEN_RMS * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
+    )
+    np.testing.assert_allclose(x[0, 1000:-1000], expected[1000:-1000], atol=1e-3)
 
 
 def test_the_magnitudes_aimed_at_are_the_best_with_the_phase_of_the_mixture(train_separator):
@@ -328,7 +365,7 @@ def test_the_magnitudes_aimed_at_are_the_best_with_the_phase_of_the_mixture(trai
 
 def test_examples_are_mixtures_of_different_songs(train_separator, songs):
     """Voice plus band; some without either; and no two alike."""
-    train_separator.prepare(songs, "conv_tasnet")
+    train_separator.prepare(songs, "voices", "conv_tasnet")
     rng = np.random.default_rng(0)
     drawn = [train_separator.make_example(rng) for _ in range(300)]
     silent = [not voice.any() for _, voice in drawn]
