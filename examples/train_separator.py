@@ -121,7 +121,7 @@ RECIPES = {
     "unet": Recipe(
         make=UNet,
         settings=unet.SMALL,
-        seconds=1.48,  # 128 frames
+        seconds=2.96,  # 128 frames
         batch_size=8,
         epochs=14,
         lr=2e-3,

@@ -36,9 +36,9 @@ from scratchaudio.nn import LSTM, BatchNorm, Bidirectional, Dropout, Layer, Line
 SMALL = {
     "n_hidden": 128,
     "n_fft": 2048,
-    "hop_length": 1024,
-    "sample_rate": 44100,
-    "bandwidth": 12000,
+    "hop_length": 512,
+    "sample_rate": 22050,
+    "bandwidth": 8000,
 }
 
 

@@ -49,7 +49,7 @@ SMALL = {
     "n_fft": 2048,
     "hop_length": 512,
     "n_bins": 512,
-    "sample_rate": 44100,
+    "sample_rate": 22050,
 }
 
 
