@@ -42,6 +42,7 @@ from scratchaudio.dsp.mel import (
     melspectrogram,
 )
 from scratchaudio.dsp.mfcc import dct, dct_matrix, delta, idct, mfcc
+from scratchaudio.dsp.mulaw import mulaw_decode, mulaw_edges, mulaw_encode
 from scratchaudio.dsp.noise import NOISES, babble
 from scratchaudio.dsp.repet import (
     beat_spectrum,
@@ -127,6 +128,9 @@ __all__ = [
     "melspectrogram",
     "mfcc",
     "mix_at_snr",
+    "mulaw_decode",
+    "mulaw_edges",
+    "mulaw_encode",
     "multichannel_wiener",
     "noise_power",
     "overlap_add",
