@@ -12,7 +12,25 @@ import pytest
 
 import scratchaudio
 from scratchaudio import nn
-from scratchaudio.models import ConvTasNet, OpenUnmix, UNet, conv_tasnet
+from scratchaudio.models import (
+    ClassWaveGANDiscriminator,
+    ClassWaveGANGenerator,
+    ConvTasNet,
+    OpenUnmix,
+    SEGANDiscriminator,
+    SEGANGenerator,
+    SpecGANDiscriminator,
+    SpecGANGenerator,
+    UNet,
+    WaveGANDiscriminator,
+    WaveGANGenerator,
+    WaveNet,
+    class_gan,
+    conv_tasnet,
+    gan,
+    wavenet,
+)
+from scratchaudio.models.cyclegan import CycleGAN, CycleGenerator, PatchDiscriminator, ResidualBlock
 from scratchaudio.models.enhancer import N_BINS, SpeechEnhancer
 from scratchaudio.models.spectrogram_transformer import SpectrogramSeq2Seq, SpectrogramTransformer
 from scratchaudio.models.vad import VoiceActivityDetector
@@ -26,6 +44,8 @@ B, T, D, H = 4, 2, 3, 5
 X, STATE = (B, T, D), (B, H)
 KINKED = {"method": fourth_order_difference}
 LENGTHS = {"keywords": {"lengths": np.array([1, 2, 2, 1])}}
+
+ASKED = {"keywords": {"kind": np.array([2, 0, 1, 2])}}  # of B examples, which of three kinds
 
 MAGNITUDES = np.random.default_rng(0).random((B, 2, 8, 7), np.float32)
 # The residual path of the last block leads nowhere.
@@ -53,6 +73,18 @@ def smooth(layer):
             nn.Tanh() if isinstance(part, nn.ReLU) else part for part in sequence.layers
         ]
     return layer
+
+
+def still(layer):
+    """The layer with phase shuffles that are the same at every call."""
+    for place, shuffle in enumerate(each(layer, nn.PhaseShuffle)):
+        shuffle.rng = RepeatingGenerator(place)
+    return layer
+
+
+def within_full_scale(*shape):
+    """Random values that a discriminator takes, also a step of the differences further out."""
+    return np.random.default_rng(0).uniform(-0.9, 0.9, shape).astype(np.float32)
 
 
 def each(layer, kind):
@@ -102,6 +134,13 @@ LAYERS = {
         lambda rng: nn.Sequential(nn.Linear(D, H, rng=rng), nn.Tanh(), nn.Linear(H, 7, rng=rng)),
         [X],
         {},
+    ),
+    "Reshape": (lambda rng: nn.Reshape(2, 6), [(B, D, 4)], {"time_axis": None}),
+    "Scale": (lambda rng: nn.Scale(np.array([0.2, 1, -3], np.float32)), [X], {}),
+    "PhaseShuffle": (
+        lambda rng: nn.PhaseShuffle(2, rng=RepeatingGenerator(rng)),
+        [(B, D, 7)],
+        {"time_axis": None},
     ),
     "RNN": (lambda rng: nn.RNN(D, H, rng=rng), [X], {}),
     "RNN with state": (lambda rng: nn.RNN(D, H, rng=rng), [X, STATE], LENGTHS),
@@ -314,6 +353,36 @@ LAYERS = {
         [(B, 2, 23)],
         {"feature_axis": 1, "time_axis": None, "may_vanish": LAST_RESIDUAL},
     ),
+    "ClassWaveGANGenerator": (
+        lambda rng: smooth(ClassWaveGANGenerator(["a", "b"], 5, 3.0, 24, 2, 2, 7, 2, rng=rng)),
+        [(3, 5)],
+        {"time_axis": None},
+    ),
+    "ClassWaveGANDiscriminator": (
+        lambda rng: ClassWaveGANDiscriminator(3, 24, 2, 2, 7, 2, radius=0, rng=rng),
+        [np.random.default_rng(0).uniform(-0.9, 0.9, (B, 1, 24)).astype(np.float32)],
+        {**KINKED, **ASKED, "feature_axis": None, "time_axis": None},
+    ),
+    "CycleGenerator": (
+        lambda rng: CycleGenerator(3, 1, rng=rng),
+        [(3, 1, 8, 4)],
+        {"feature_axis": 1, "time_axis": None},
+    ),
+    "PatchDiscriminator": (
+        lambda rng: PatchDiscriminator(3, 1, rng=rng),
+        [(3, 1, 9, 7)],
+        {"feature_axis": 1, "time_axis": None},
+    ),
+    "ResidualBlock": (
+        lambda rng: ResidualBlock(3, rng),
+        [(2, 3, 5, 4)],
+        {"feature_axis": 1, "time_axis": 3},
+    ),
+    "CycleGAN": (
+        lambda rng: CycleGAN(3, 1, 16, 8, rng=rng),
+        [(2, 1, 8, 4), (3, 1, 4, 12)],
+        {"feature_axis": 1, "time_axis": None},
+    ),
     "OpenUnmix": transformer(
         lambda rng: OpenUnmix(
             2, 6, 2, n_fft=14, hop_length=5, sample_rate=100, bandwidth=35, rng=rng
@@ -329,6 +398,41 @@ LAYERS = {
         feature_axis=1,
         time_axis=None,
     ),
+    "WaveNet": (
+        lambda rng: WaveNet(7, 3, 5, 2, 1, n_global=2, n_local=6, hop_length=4, rng=rng),
+        [np.random.default_rng(0).integers(0, 7, (B, 14)), (B, 2), (B, 6, 4)],
+        {"feature_axis": None, "time_axis": None, "may_vanish": LAST_RESIDUAL},
+    ),
+    "SEGANGenerator": (
+        lambda rng: SEGANGenerator((3, 5), 7, 5, 2, rng=rng),
+        [(B, 1, 12), (B, 7, 3)],
+        {"feature_axis": 1, "time_axis": None},
+    ),
+    "SEGANDiscriminator": (
+        lambda rng: SEGANDiscriminator(12, (3, 5), 5, 2, rng=rng),
+        [within_full_scale(B, 2, 12)],
+        {**KINKED, "feature_axis": 1, "time_axis": None},
+    ),
+    "WaveGANGenerator": (
+        lambda rng: smooth(WaveGANGenerator(24, 5, 2, 2, 7, 2, 1, rng=rng)),
+        [(3, 5)],
+        {"time_axis": None},
+    ),
+    "WaveGANDiscriminator": (
+        lambda rng: still(WaveGANDiscriminator(24, 2, 2, 7, 2, rng=rng)),
+        [within_full_scale(B, 1, 24)],
+        {**KINKED, "feature_axis": None, "time_axis": None},
+    ),
+    "SpecGANGenerator": (
+        lambda rng: smooth(SpecGANGenerator(8, 4, 5, 2, 2, 3, rng=rng)),
+        [(3, 5)],
+        {"time_axis": None},
+    ),
+    "SpecGANDiscriminator": (
+        lambda rng: SpecGANDiscriminator(8, 4, 2, 2, 3, rng=rng),
+        [within_full_scale(B, 1, 8, 4)],
+        {**KINKED, "feature_axis": None, "time_axis": None},
+    ),
     "VoiceActivityDetector": (
         lambda rng: VoiceActivityDetector(n_hidden=2, n_layers=2, rng=rng),
         [(2, 5, 40)],
@@ -341,11 +445,15 @@ LAYERS = {
     ),
 }
 
-# Gives two outputs: checked in tests/models/test_conv_tasnet.py, and within ConvTasNet.
-PARTS = {conv_tasnet.Block}
+# Give two outputs: checked in their model's tests, and within the model.
+PARTS = {conv_tasnet.Block, wavenet.GatedBlock}
+
+# Run only within ClassWaveGANDiscriminator: tests/models/test_class_gan.py.
+PARTS |= {class_gan.Choice, class_gan.Given}
 
 # Bases that cannot run by themselves.
 BASES = {nn.Layer, nn.Activation, Recurrent, Reparametrized, Pool, MaxPool, AvgPool}
+BASES |= {gan.Generator, gan.Discriminator}
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -28,6 +28,11 @@ from scratchaudio.metrics.classification import (
     roc_auc_score,
     roc_curve,
 )
+from scratchaudio.metrics.frechet import (
+    frechet_distance,
+    gaussian_frechet_distance,
+    log_mel_statistics,
+)
 from scratchaudio.metrics.intelligibility import stoi
 from scratchaudio.metrics.separation import (
     best_permutation,
@@ -55,6 +60,9 @@ __all__ = [
     "confusion_matrix",
     "f1_of_counts",
     "f1_score",
+    "frechet_distance",
+    "gaussian_frechet_distance",
+    "log_mel_statistics",
     "log_spectral_distance",
     "median_over_frames",
     "precision_recall_curve",

@@ -4,24 +4,35 @@ from pathlib import Path
 
 from scratchaudio.checkpoint import load_checkpoint
 from scratchaudio.errors import CheckpointError, ConfigError
+from scratchaudio.models.class_gan import ClassWaveGANGenerator
 from scratchaudio.models.conv_tasnet import ConvTasNet
+from scratchaudio.models.cyclegan import CycleGAN
 from scratchaudio.models.enhancer import SpeechEnhancer
+from scratchaudio.models.gan import SpecGANGenerator, WaveGANGenerator
 from scratchaudio.models.nmf_separator import NMFSeparator
 from scratchaudio.models.open_unmix import OpenUnmix
+from scratchaudio.models.segan import SEGANGenerator
 from scratchaudio.models.unet import UNet
 from scratchaudio.models.vad import VoiceActivityDetector
+from scratchaudio.models.wavenet import WaveNet
 
 FOLDER = Path(__file__).parent / "pretrained"
 PRETRAINED = ("enhancer", "nmf", "vad")  # the files of FOLDER that ship with the package
 CLASSES = {
     model_class.__name__: model_class
     for model_class in (
+        ClassWaveGANGenerator,
         ConvTasNet,
+        CycleGAN,
         NMFSeparator,
         OpenUnmix,
+        SEGANGenerator,
+        SpecGANGenerator,
         SpeechEnhancer,
         UNet,
         VoiceActivityDetector,
+        WaveGANGenerator,
+        WaveNet,
     )
 }
 
