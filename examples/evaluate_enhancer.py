@@ -82,8 +82,8 @@ def scores_of(clean, estimate):
     )
 
 
-def evaluate(model, sounds=SOUNDS, seed=SEED):
-    """Measure every method on every mixture.
+def evaluate(methods, sounds=SOUNDS, seed=SEED):
+    """Measure every method, `{name: function (clean, x) -> estimate}`, on every mixture.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def evaluate(model, sounds=SOUNDS, seed=SEED):
     recordings = [beginning(recording, SECONDS) for recording in whole]
     names = [recording.name for recording in recordings]
     shown_voice = SHOWN_VOICE if SHOWN_VOICE in names else names[0]
-    methods, rows, shown = ladder(model), [], {}
+    rows, shown = [], {}
     begin = time.monotonic()
     for index, recording in enumerate(recordings):
         for kind in TEST_NOISES:
@@ -258,8 +258,9 @@ def main():
         if path.exists() and not args.overwrite:
             raise ConfigError(f"{path} is already there; --overwrite replaces it")
     model = load_model(args.checkpoint) if args.checkpoint else load_pretrained("enhancer")
-    rows, shown = evaluate(model, args.sounds, args.seed)
-    print_table(rows, list(ladder(model)))
+    methods = ladder(model)
+    rows, shown = evaluate(methods, args.sounds, args.seed)
+    print_table(rows, list(methods))
     write_page(args.out, model, rows, shown)
 
 
