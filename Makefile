@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PRETRAINED := scratchaudio/models/pretrained
 
-PAGES := out/index.html:out/enhance_one_clip.html:out/separate_nmf.html:out/compare_separators.html
+PAGES := out/index.html:out/enhance_one_clip.html:out/separate_nmf.html
 
 # Each stamp is one set of packages; it is made again when pyproject.toml changes.
 TEST := $(VENV)/.installed-test
@@ -14,11 +14,10 @@ PEERS := $(VENV)/.installed-peers
 .PHONY: demo test check format peers browser bench clean
 .PHONY: train-vad train-enhancer train-nmf train-separators
 
-demo: $(TEST) ## the stories: index, enhance_one_clip, separate_nmf, compare_separators .html in out
+demo: $(TEST) ## the three stories: index.html, enhance_one_clip.html and separate_nmf.html in out
 	$(BIN)/python examples/demo.py
 	$(BIN)/python examples/enhance_one_clip.py --overwrite
 	$(BIN)/python examples/separate_nmf.py --overwrite
-	$(BIN)/python examples/compare_separators.py --overwrite
 
 test: $(TEST) ## all tests that need nothing but the library
 	$(BIN)/python -m pytest -q --ignore=tests/peers --ignore=tests/browser
