@@ -63,6 +63,7 @@ def compare():
         patch.syspath_prepend(str(EXAMPLES))
         module = importlib.reload(importlib.import_module("compare_separators"))
         patch.setattr(module, "load_pretrained", models.__getitem__)
+        patch.setattr(module, "PRETRAINED", tuple(models))
         yield module
 
 
