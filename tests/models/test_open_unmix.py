@@ -289,7 +289,7 @@ def test_one_way_each_layer_has_all_units():
 def test_the_small_size_is_small():
     model = OpenUnmix(**open_unmix.SMALL, rng=0)
     assert sum(p.value.nbytes for p in model.parameters()) < 4e6
-    assert model.n_heard == 558
+    assert model.n_heard == 744
 
 
 @given(
