@@ -55,6 +55,8 @@ def stft_settings(draw):
 @given(stft_settings(), pad_modes, st.integers(1, 900), st.integers(0, 3), dtypes, st.integers(0))
 def test_stft_and_istft(settings, pad_mode, n, channels, dtype, seed):
     assume(settings["center"] or n >= settings["n_fft"])
+    # librosa mirrors the end within its last n_fft - hop_length samples, even if they are too few.
+    assume(pad_mode != "reflect" or settings["hop_length"] < settings["n_fft"] // 2)
     y = voice(seed, (channels, n) if channels else (n,), dtype)
     X = librosa.stft(y, **settings, pad_mode=pad_mode)
     assert_close(dsp.stft(y, **settings, pad_mode=pad_mode), X, dtype)
