@@ -362,7 +362,9 @@ def test_decoding_inverts_encoding(seed):
 
 def test_a_generator_carries_its_scale():
     generator = SpecGANGenerator(**TINY_SPEC, n_latent=6, hop_length=8, rng=0)
-    generator.scale = SpectrogramScale.fit(hits(length=96), n_bins=8)
+    scale = generator.scale = SpectrogramScale.fit(hits(length=96), n_bins=8)
+    assert np.array_equal(generator.scale.mean, scale.mean)
+    assert np.array_equal(generator.scale.std, scale.std)
     pictures = generator.forward(generator.draw(2, rng=0))
     assert generator.scale.decode(pictures, rng=0).shape == (2, 96)
     for wrong in (
