@@ -6,7 +6,7 @@
 The generator is trained twice, on the same noisy voices and for the same number of steps: once by
 the mean absolute error alone, once with a discriminator as a second teacher, as in the paper. You
 will see a line an epoch: the losses of the two players, and by how many dB the generator improves
-voices in noises that it never heard. Then both take their places on the ladder of
+voices in noises that it never heard (the median). Then both take their places on the ladder of
 evaluate_enhancer.py, between classical filters, the Transformer and the truth.
 
 On the page, out/gan_enhance.html, you will hear them all, see what each makes of the treble, how
@@ -187,11 +187,14 @@ def require_finite(means, epoch):
 
 
 def improvement(generator, pairs):
-    """By how many dB SI-SDR the generator improves pairs (clean, noisy), on average."""
+    """By how many dB SI-SDR the generator improves pairs (clean, noisy): the median.
+
+    The mean would be ruled by a clip of which nothing is left, at minus many dB.
+    """
     gains = [
         si_sdr(clean, generator.enhance(x, SAMPLE_RATE)) - si_sdr(clean, x) for clean, x in pairs
     ]
-    return float(np.mean(gains))
+    return float(np.median(gains))
 
 
 def strip_epochs(epochs):
@@ -302,7 +305,9 @@ def add_opening(page, rows, generators):
         "that tells true pairs of clean and noisy speech from made-up ones.\n\n"
         f"Mean improvement of SI-SDR, with the 95 % interval from resampling voices: "
         f"**SEGAN {gain(rows, ADVERSARIAL)}**, without the adversary {gain(rows, ALONE)}, "
-        f"Wiener filter {gain(rows, 'Wiener filter')}, Transformer {gain(rows, 'Transformer')}."
+        f"Wiener filter {gain(rows, 'Wiener filter')}, Transformer {gain(rows, 'Transformer')}. "
+        f"STOI, an estimate of intelligibility, goes from {mean(rows, 'noisy', 'STOI'):.2f} to "
+        f"{mean(rows, ADVERSARIAL, 'STOI'):.2f}."
     )
     n_learned = sum(parameter.value.size for parameter in generators[ADVERSARIAL].parameters())
     page.note(
@@ -354,6 +359,15 @@ def add_adversary(page, rows, shown, generators):
         "above; log-spectral distance in dB, SI-SDR in dB and STOI of the whole test"
     )
     page.table(table, [*header, "LSD", "SI-SDR", "STOI"], caption, digits=2)
+    for row in table:
+        print(f"{row[0]:>28}: " + "".join(f"{value:8.2f}" for value in row[1:4]) + " dB by band")
+    treble = {row[0]: row[len(BANDS)] for row in table}
+    page.text(
+        f"In the highest band L1 alone is at {treble[ALONE]:+.1f} dB, with the adversary the "
+        f"generator is at {treble[ADVERSARIAL]:+.1f} dB. What it adds there has the loudness of "
+        "speech, but is not in step with it: SI-SDR goes from "
+        f"{mean(rows, ALONE, 'SI-SDR'):.2f} to {mean(rows, ADVERSARIAL, 'SI-SDR'):.2f} dB."
+    )
     z = {name: weight_of_z(generator, shown) for name, generator in generators.items()}
     for name, value in z.items():
         print(f"{name:>28}: {value:.1f} dB SI-SDR between two draws of z")
@@ -386,16 +400,17 @@ def add_training(page, histories):
         page,
         figure,
         "From top to bottom: the losses of both players; D's mean logits for true and made-up "
-        "pairs; the mean absolute error; improvement on validation voices.",
+        "pairs; the mean absolute error; the median improvement of validation voices.",
         "Training curves of the game with its adversary, and of L1 alone beside it.",
     )
     page.text(
         "**A healthy run**: no player wins. D's two curves of logits stay apart, but neither "
         "reaches its goal (1 and 0): D at a loss of 0.5 would be guessing, at 0 it would have "
         "won, and its opinion would have nothing more to teach. G's loss hovers instead of "
-        "falling, since D learns too: it says nothing about quality. What falls is L1, and what "
-        f"rises is the improvement. This run ended with D at {game[-1]['D']:.2f}, G at "
-        f"{game[-1]['G']:.2f}, and logits of {game[-1]['real']:.2f} and {game[-1]['fake']:.2f}."
+        "falling, since D learns too: it says nothing about quality. Quality shows in L1, which "
+        "falls, and in the improvement of voices never trained on. "
+        f"This run ended with D at {game[-1]['D']:.2f}, G at {game[-1]['G']:.2f}, and logits of "
+        f"{game[-1]['real']:.2f} and {game[-1]['fake']:.2f}."
     )
 
 
